@@ -1,0 +1,51 @@
+"""The errors jensen raises, each carrying one line: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A user's data, option or file cannot be used as given."""
+
+
+class CombinationError(ValueError):
+    """The four choices of an inference do not fit together; the message names what to use instead."""
+
+
+class CorruptRunError(ValueError):
+    """A saved run is missing, damaged, or of a newer format; nothing was loaded."""
+
+
+class NonFiniteError(FloatingPointError):
+    """Training met NaN or infinity and could not recover by shrinking the learning rate."""
+
+
+class MissingExtraError(ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class JensenWarning(UserWarning):
+    """The result stands, but the user should know something about it."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Phrase a suggestion for a mistyped word.
+
+    Args:
+        word: What the user wrote.
+        choices: What would have been understood.
+
+    Returns:
+        `` (did you mean 'x'?)`` when something is close, otherwise ``; choose one of a, b, c``.
+
+    Example:
+        >>> nearest("vea", ["vae", "gmm"])
+        " (did you mean 'vae'?)"
+    """
+    known = sorted(choices)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f"; choose one of {', '.join(known)}"
