@@ -1,1 +1,55 @@
-"""dist."""
+"""Distributions over one event: capabilities as types, closed-form divergences by pair."""
+
+from jensen.dist.discrete import Bernoulli, Categorical, OneHot
+from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, FullGaussian, LowRankGaussian
+from jensen.dist.kl import has_kl, kl_divergence, kl_per_dimension, register_kl
+from jensen.dist.observation import (
+    AbstractObservation,
+    BernoulliRow,
+    CategoricalRow,
+    GaussianRow,
+    log_prob_observed,
+)
+from jensen.dist.protocol import (
+    AbstractCarrying,
+    AbstractDensity,
+    AbstractDistribution,
+    AbstractEnumerable,
+    AbstractMoments,
+    Draw,
+    Empty,
+    Reparameterized,
+    draw,
+)
+from jensen.dist.stopped import StoppedSample, StoppedScore, stop
+
+__all__ = [
+    "AbstractCarrying",
+    "AbstractDensity",
+    "AbstractDistribution",
+    "AbstractEnumerable",
+    "AbstractGaussian",
+    "AbstractMoments",
+    "AbstractObservation",
+    "Bernoulli",
+    "BernoulliRow",
+    "Categorical",
+    "CategoricalRow",
+    "DiagGaussian",
+    "Draw",
+    "Empty",
+    "FullGaussian",
+    "GaussianRow",
+    "LowRankGaussian",
+    "OneHot",
+    "Reparameterized",
+    "StoppedSample",
+    "StoppedScore",
+    "draw",
+    "has_kl",
+    "kl_divergence",
+    "kl_per_dimension",
+    "log_prob_observed",
+    "register_kl",
+    "stop",
+]

@@ -1,0 +1,44 @@
+"""A family turns a vector of unconstrained numbers into a law over latents."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from jensen.dist import AbstractDensity
+from jensen.typing import Array, Float
+
+LOG_SCALE_BOUND = 10.0
+"""Scales stay within e^±10: wide enough for any standardized problem, narrow enough to stay finite."""
+
+
+class AbstractFamily(eqx.Module):
+    """Parameters to distribution. ``law`` is the type of distribution it makes."""
+
+    law: ClassVar[type[AbstractDensity]]
+
+    @property
+    @abstractmethod
+    def num_params(self) -> int:
+        """Length of the parameter vector."""
+
+    @property
+    @abstractmethod
+    def latent_dim(self) -> int:
+        """Length of z as a feature vector."""
+
+    @abstractmethod
+    def __call__(self, params: Float[Array, "p"]) -> AbstractDensity:
+        """Build the law; any finite ``params`` is legal."""
+
+    @abstractmethod
+    def initial_params(self) -> Float[Array, "p"]:
+        """The parameters to start from: a standard normal, or even odds."""
+
+
+def bounded_exp(raw: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Return exp(b tanh(raw / b)) with b = 10: a scale that can neither vanish nor overflow."""
+    return jnp.exp(LOG_SCALE_BOUND * jnp.tanh(raw / LOG_SCALE_BOUND))

@@ -1,0 +1,63 @@
+"""A multilayer perceptron on one example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from jensen.typing import Array, Float, PRNGKey
+
+
+class MLP(eqx.Module):
+    """Linear layers with an activation between them, none after the last.
+
+    Args:
+        in_dim: Length of the input.
+        out_dim: Length of the output.
+        widths: Widths of the hidden layers; empty for a linear map.
+        activation: Applied between layers.
+        key: Randomness of the initial weights.
+
+    Example:
+        >>> import jax
+        >>> net = MLP(3, 2, (8, 8), key=jax.random.key(0))
+        >>> net(jax.numpy.ones(3)).shape
+        (2,)
+    """
+
+    layers: tuple[eqx.nn.Linear, ...]
+    activation: Callable[[Array], Array]
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        widths: Sequence[int] = (),
+        *,
+        activation: Callable[[Array], Array] = jnp.tanh,
+        key: PRNGKey,
+    ):
+        sizes = [in_dim, *widths, out_dim]
+        keys = jax.random.split(key, len(sizes) - 1)
+        self.layers = tuple(
+            glorot(eqx.nn.Linear(a, b, key=k), key=k) for a, b, k in zip(sizes, sizes[1:], keys, strict=False)
+        )
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
+        """Map one input to one output."""
+        for layer in self.layers[:-1]:
+            x = self.activation(layer(x))
+        return self.layers[-1](x)
+
+
+def glorot(linear: eqx.nn.Linear, *, key: PRNGKey) -> eqx.nn.Linear:
+    """Draw a layer's weights uniformly in ±√(6/(in + out)) and zero its bias (Glorot & Bengio 2010)."""
+    fan_out, fan_in = linear.weight.shape
+    limit = (6.0 / (fan_in + fan_out)) ** 0.5
+    weight = jax.random.uniform(key, linear.weight.shape, linear.weight.dtype, -limit, limit)
+    linear = eqx.tree_at(lambda layer: layer.weight, linear, weight)
+    return eqx.tree_at(lambda layer: layer.bias, linear, jnp.zeros_like(linear.bias))
