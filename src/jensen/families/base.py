@@ -16,19 +16,20 @@ LOG_SCALE_BOUND = 10.0
 
 
 class AbstractFamily(eqx.Module):
-    """Parameters to distribution. ``law`` is the type of distribution it makes."""
+    """Parameters to distribution.
+
+    Attributes:
+        law: The type of distribution it makes.
+        latent_dim: Length of z as a feature vector.
+    """
 
     law: ClassVar[type[AbstractDensity]]
+    latent_dim: eqx.AbstractVar[int]
 
     @property
     @abstractmethod
     def num_params(self) -> int:
         """Length of the parameter vector."""
-
-    @property
-    @abstractmethod
-    def latent_dim(self) -> int:
-        """Length of z as a feature vector."""
 
     @abstractmethod
     def __call__(self, params: Float[Array, "p"]) -> AbstractDensity:

@@ -83,7 +83,7 @@ class Bernoulli(AbstractFamily):
 
     @property
     def num_params(self) -> int:
-        """d."""
+        """One logit a variable."""
         return self.latent_dim
 
     def __call__(self, params: Float[Array, "p"]) -> dist.Bernoulli:
