@@ -1,1 +1,55 @@
-"""core."""
+"""The four sockets, and what passes between them. Bookkeeping only."""
+
+from jensen.core.datum import Datum
+from jensen.core.draws import independent_draws, score
+from jensen.core.gradient import AbstractGradient, Estimate
+from jensen.core.inference import Inference
+from jensen.core.model import (
+    AbstractCarryModel,
+    AbstractLatentModel,
+    AbstractModel,
+    HasExactEvidence,
+    HasExactPosterior,
+    HasExpectationMaximization,
+    HasObservation,
+    InitializesFromData,
+    LooksAtPosterior,
+    Simulates,
+)
+from jensen.core.objective import AbstractObjective, HasBatchTerm, LogMeanOfWeights, MeanOverDraws
+from jensen.core.posterior import AbstractPosterior, HasFamily, IndexesData, SharesLatent
+from jensen.core.terms import Losses, Terms, mean_over_draws
+from jensen.core.verdict import AbstractInference, Verdict, worst
+
+__all__ = [
+    "AbstractCarryModel",
+    "AbstractGradient",
+    "AbstractInference",
+    "AbstractLatentModel",
+    "AbstractModel",
+    "AbstractObjective",
+    "AbstractPosterior",
+    "Datum",
+    "Estimate",
+    "HasBatchTerm",
+    "HasExactEvidence",
+    "HasExactPosterior",
+    "HasExpectationMaximization",
+    "HasFamily",
+    "HasObservation",
+    "IndexesData",
+    "Inference",
+    "InitializesFromData",
+    "LogMeanOfWeights",
+    "LooksAtPosterior",
+    "Losses",
+    "MeanOverDraws",
+    "SharesLatent",
+    "Simulates",
+    "Terms",
+    "Verdict",
+    "independent_draws",
+    "mean_over_draws",
+    "score",
+    "worst",
+]

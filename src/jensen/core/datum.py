@@ -1,0 +1,27 @@
+"""One observation with everything that may come with it."""
+
+from __future__ import annotations
+
+import equinox as eqx
+
+from jensen.typing import Array, PyTree, Shaped
+
+
+class Datum(eqx.Module):
+    """One datum; ``jax.vmap`` over a ``Datum`` with leading axes is the caller's.
+
+    Attributes:
+        x: The observation: a row (D,) or, t-major, a sequence (T, D).
+        cond: What the model is conditioned on; ``None`` for unconditional models.
+        index: Position of the datum in the training set; read by per-datum posteriors.
+        mask: True where an entry of x is observed, the shape of x; ``None`` means everywhere.
+        steps: Number of real time steps of a padded sequence.
+        weight: Weight of the datum, averaging one over the data set; ``None`` means one.
+    """
+
+    x: Shaped[Array, "*batch_and_event"]
+    cond: PyTree = None
+    index: Shaped[Array, "*batch"] | None = None
+    mask: Shaped[Array, "*batch_and_event"] | None = None
+    steps: Shaped[Array, "*batch"] | None = None
+    weight: Shaped[Array, "*batch"] | None = None

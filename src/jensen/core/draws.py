@@ -1,0 +1,63 @@
+"""Drawing latents and scoring them: the one place where model and posterior meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jensen.core.datum import Datum
+from jensen.core.model import AbstractCarryModel, AbstractLatentModel
+from jensen.core.terms import Terms
+from jensen.dist import AbstractDistribution, Draw, draw, kl_divergence
+from jensen.typing import PRNGKey
+
+
+def score(model: Any, q: AbstractDistribution, drawn: Draw, datum: Datum, share: Any = 1.0) -> Terms:
+    """Evaluate model and posterior at a draw.
+
+    Args:
+        model: The model.
+        q: The law the draw came from; it decides whether the KL has a closed form.
+        drawn: The draw.
+        datum: The datum.
+        share: What part of the prior and of q this datum answers for: 1, or 1/N when one z is behind
+            the whole data set.
+
+    Returns:
+        The terms of one draw.
+    """
+    z = drawn.z
+    if not isinstance(model, AbstractLatentModel):
+        return Terms(model.log_joint(z, datum), drawn.log_q * share, drawn.penalty, z, carry=drawn.carry)
+    if isinstance(model, AbstractCarryModel):
+        prior, log_likelihood = model.prior_given(drawn, datum), model.log_likelihood_given(drawn, datum)
+    else:
+        prior, log_likelihood = model.prior_of(datum.cond), model.log_likelihood(z, datum)
+    log_prior = jnp.atleast_1d(prior.log_prob(z)) * share
+    kl = kl_divergence(q, prior, z)
+    return Terms(
+        log_joint=log_likelihood + log_prior.sum(),
+        log_q=drawn.log_q * share,
+        penalty=drawn.penalty,
+        z=z,
+        log_likelihood=log_likelihood,
+        log_prior=log_prior,
+        kl=None if kl is None else kl * share,
+        carry=drawn.carry,
+    )
+
+
+def independent_draws(
+    model: Any, q: AbstractDistribution, datum: Datum, num: int, *, key: PRNGKey, share: Any = 1.0
+) -> Terms:
+    """Draw ``num`` times independently from q and score each draw, stacked on a leading axis."""
+
+    def one(key: PRNGKey) -> Terms:
+        return score(model, q, draw(q, key=key), datum, share)
+
+    if num == 1:
+        # the same key as the first of many would be; no vmap keeps the compiled step small
+        return jax.tree.map(lambda leaf: leaf[None], one(jax.random.split(key, 1)[0]))
+    return jax.vmap(one)(jax.random.split(key, num))

@@ -1,0 +1,121 @@
+"""Four choices, bound together."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import jax
+
+from jensen.core.datum import Datum
+from jensen.core.gradient import AbstractGradient
+from jensen.core.model import AbstractModel, InitializesFromData, LooksAtPosterior
+from jensen.core.objective import AbstractObjective
+from jensen.core.posterior import AbstractPosterior, SharesLatent
+from jensen.core.verdict import AbstractInference, Verdict, worst
+from jensen.dist import AbstractDistribution
+from jensen.errors import CombinationError, JensenWarning
+from jensen.typing import PRNGKey, Scalar
+
+
+class Inference(AbstractInference):
+    """A model, how its latents are inferred, what is climbed, and how the climb is estimated.
+
+    Args:
+        model: p(x, z | c).
+        posterior: q(z | x, c).
+        objective: The bound.
+        gradient: The gradient estimator.
+
+    Raises:
+        CombinationError: When the four do not fit; the message names what to use instead.
+
+    Example:
+        >>> import jax, jensen as jn
+        >>> model = jn.models.ProbabilisticPCA(data_dim=4, latent_dim=2, key=jax.random.key(0))
+        >>> fit = jn.Inference(
+        ...     model, jn.posteriors.Exact(), jn.objectives.ELBO(), jn.gradients.Analytic())
+        >>> fit.check().kind
+        'exact'
+    """
+
+    model: AbstractModel
+    posterior: AbstractPosterior
+    objective: AbstractObjective
+    gradient: AbstractGradient
+
+    def __init__(
+        self,
+        model: AbstractModel,
+        posterior: AbstractPosterior,
+        objective: AbstractObjective,
+        gradient: AbstractGradient,
+    ):
+        for value, kind, word in (
+            (model, AbstractModel, "model"),
+            (posterior, AbstractPosterior, "posterior"),
+            (objective, AbstractObjective, "objective"),
+            (gradient, AbstractGradient, "gradient"),
+        ):
+            if not isinstance(value, kind):
+                raise CombinationError(
+                    f"{type(value).__name__} is not a {word}: "
+                    "Inference takes (model, posterior, objective, gradient) in this order"
+                )
+        self.model = model
+        self.posterior = posterior
+        self.objective = objective
+        self.gradient = gradient
+        verdict = self.check()
+        if verdict.kind == "refused":
+            raise CombinationError(verdict.reason)
+        if verdict.kind == "unverified":
+            warnings.warn(verdict.reason, JensenWarning, stacklevel=2)
+
+    def check(self) -> Verdict:
+        """Judge the combination by the rules each member brings.
+
+        Returns:
+            The worst of the members' verdicts: ``exact``, ``unbiased``, ``unverified``, ``biased`` or
+            ``refused``, with one line of reason.
+        """
+        members = (self.model, self.posterior, self.objective, self.gradient)
+        own = [type(m).__name__ for m in members if not type(m).__module__.startswith("jensen.")]
+        verdicts = [m.rule(self) for m in (self.posterior, self.objective, self.gradient)]
+        if own:
+            why = f"{', '.join(own)}: not jensen's own, so nothing here vouches for its gradient"
+            verdicts.append(Verdict("unverified", why + "; jensen.testing can check it"))
+        return worst(*verdicts)
+
+    def bound_model(self) -> Any:
+        """Return the model as the draws see it: a prior made from the live posterior is made here."""
+        if isinstance(self.model, LooksAtPosterior):
+            return self.model.looking_at(self.posterior)
+        return self.model
+
+    def share(self, num_data: Any) -> Any:
+        """Return the part of the prior and of q one datum answers for: 1, or 1/N for one shared z."""
+        return 1.0 / num_data if isinstance(self.posterior, SharesLatent) else 1.0
+
+    def q(self, datum: Datum, *, key: PRNGKey) -> AbstractDistribution:
+        """Infer the latents of one datum."""
+        return self.posterior(self.bound_model(), datum, key=key)
+
+    def bound(self, datum: Datum, *, key: PRNGKey, num_data: Any = 1) -> Scalar:
+        """Return one estimate of the objective's plain bound on log p(x), in nats, for one datum."""
+        to_q, to_draws = jax.random.split(key)
+        model = self.bound_model()
+        q = self.posterior(model, datum, key=to_q)
+        terms = self.objective.draw(model, q, datum, key=to_draws, share=self.share(num_data))
+        return self.objective.bound(terms)
+
+    def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Inference:
+        """Return a copy whose members have chosen a start from the data, where they can and have not yet."""
+        keys = jax.random.split(key, 2)
+        model, posterior = (
+            member.initialize_from(rows, key=k)
+            if isinstance(member, InitializesFromData) and not member.initialized
+            else member
+            for member, k in zip((self.model, self.posterior), keys, strict=True)
+        )
+        return Inference(model, posterior, self.objective, self.gradient)

@@ -1,0 +1,117 @@
+"""The first socket: models p(x, z | c), and what some of them can do besides."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Self
+
+import equinox as eqx
+
+from jensen.core.datum import Datum
+from jensen.dist import AbstractDistribution, AbstractObservation, Draw
+from jensen.typing import Array, Float, PRNGKey, PyTree, Scalar
+
+
+class AbstractModel(eqx.Module):
+    """A joint law of an observation and its latents, given a condition."""
+
+    @abstractmethod
+    def log_joint(self, z: Any, datum: Datum) -> Scalar:
+        """Return log p(x, z | c) in nats for one datum."""
+
+
+class AbstractLatentModel(AbstractModel):
+    """A model that separates its prior from its likelihood."""
+
+    prior_law: eqx.AbstractVar[type[AbstractDistribution]]
+
+    @abstractmethod
+    def prior_of(self, cond: Any) -> AbstractDistribution:
+        """Return p(z | c)."""
+
+    @abstractmethod
+    def log_likelihood(self, z: Any, datum: Datum) -> Scalar:
+        """Return log p(x | z, c) over the observed entries, in nats."""
+
+
+class AbstractCarryModel(AbstractLatentModel):
+    """A model whose prior and likelihood reuse what the posterior's law computed on its way (an RSSM).
+
+    A draw's ``carry`` holds it, so the recurrent core runs once.
+    """
+
+    @abstractmethod
+    def prior_given(self, draw: Draw, datum: Datum) -> AbstractDistribution:
+        """Return p(z | c) as a law over the whole of z, conditioned group by group on the draw."""
+
+    @abstractmethod
+    def log_likelihood_given(self, draw: Draw, datum: Datum) -> Scalar:
+        """Return log p(x | z, carry), in nats."""
+
+
+class HasObservation(AbstractLatentModel):
+    """A model whose likelihood is a law of x that can be averaged and sampled."""
+
+    @abstractmethod
+    def likelihood(self, z: Any, cond: Any) -> AbstractObservation:
+        """Return p(x | z, c)."""
+
+
+class LooksAtPosterior(AbstractModel):
+    """A model whose prior is made from the live posterior (VampPrior) without owning it."""
+
+    @abstractmethod
+    def looking_at(self, posterior: Any) -> AbstractModel:
+        """Return the model with its prior made from this posterior."""
+
+
+class HasExactEvidence(AbstractModel):
+    """A model with a closed-form log p(x | c)."""
+
+    @abstractmethod
+    def log_evidence(self, datum: Datum) -> Scalar:
+        """Return log p(x | c) over the observed entries, in nats."""
+
+
+class HasExactPosterior(AbstractModel):
+    """A model with a closed-form p(z | x, c)."""
+
+    posterior_law: ClassVar[type[AbstractDistribution]]
+
+    @abstractmethod
+    def posterior(self, datum: Datum) -> AbstractDistribution:
+        """Return p(z | x, c)."""
+
+
+class HasExpectationMaximization(HasExactEvidence):
+    """A model with closed-form E- and M-steps on sums of sufficient statistics."""
+
+    @abstractmethod
+    def expectation(self, rows: Datum) -> PyTree:
+        """Return the weighted sums of expected sufficient statistics over a block of rows.
+
+        The tree holds, under the key ``"log_evidence"``, the weighted sum of log p(x) at the current
+        parameters and, under ``"weight"``, the sum of weights. Blocks add.
+        """
+
+    @abstractmethod
+    def maximization(self, statistics: PyTree) -> Self:
+        """Return the model that maximizes the expected complete log-likelihood."""
+
+
+class InitializesFromData(eqx.Module):
+    """A member (model, posterior or part of one) that can choose a start from the data."""
+
+    initialized: eqx.AbstractVar[bool]
+
+    @abstractmethod
+    def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Self:
+        """Return a copy started from the data, with ``initialized`` set. Host code; rows are numpy arrays."""
+
+
+class Simulates(AbstractModel):
+    """A model that can be sampled from."""
+
+    @abstractmethod
+    def simulate(self, cond: Any, *, key: PRNGKey) -> tuple[Any, Float[Array, "..."]]:
+        """Draw (z, x) from p(z, x | c)."""

@@ -1,0 +1,50 @@
+"""The second socket: posteriors q(z | x, c)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+
+from jensen.core.datum import Datum
+from jensen.core.model import AbstractModel
+from jensen.core.verdict import AbstractInference, Verdict
+from jensen.dist import AbstractDistribution
+from jensen.typing import Array, Float, PRNGKey
+
+
+class AbstractPosterior(eqx.Module):
+    """How the latents of one datum are inferred."""
+
+    @abstractmethod
+    def __call__(self, model: Any, datum: Datum, *, key: PRNGKey) -> AbstractDistribution:
+        """Return q(z | x, c). ``key`` serves posteriors that are random themselves."""
+
+    @abstractmethod
+    def law(self, model: AbstractModel) -> type[AbstractDistribution]:
+        """Return the type of distribution that calling it gives."""
+
+    @abstractmethod
+    def rule(self, inference: AbstractInference) -> Verdict:
+        """Judge the combination from the posterior's side."""
+
+
+class HasFamily(AbstractPosterior):
+    """A posterior that picks, for each datum, a member of one family by a vector of parameters."""
+
+    family: eqx.AbstractVar[Any]
+
+    @abstractmethod
+    def parameters(self, datum: Datum) -> Float[Array, "p"]:
+        """Return the family's parameters for one datum."""
+
+
+class SharesLatent(AbstractPosterior):
+    """A posterior over one z behind the whole data set: its prior and entropy count once, not per datum."""
+
+
+class IndexesData(AbstractPosterior):
+    """A posterior that holds one set of parameters per training datum and cannot speak of new data."""
+
+    num_data: eqx.AbstractVar[int]
