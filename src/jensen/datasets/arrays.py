@@ -1,0 +1,133 @@
+"""Numpy's own files. Pickled objects are never loaded."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from jensen.datasets.check import check_finite
+from jensen.datasets.table import Table, default_columns, find_column
+from jensen.errors import InputError
+
+
+def read_npy(path: Path, labels: str | int | None) -> Table:
+    """Read one array: rows by columns, or uint8 pictures (N, height, width[, 3]).
+
+    Args:
+        path: The file.
+        labels: Column to take out as labels: a position, or x0, x1, ...
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: Damaged, holding objects, or not a table of numbers.
+    """
+    loaded = _open(path)
+    if not isinstance(loaded, np.ndarray):
+        raise InputError(f"{path}: this is an npz archive; rename it to end in .npz")
+    table = _table(loaded, str(path))
+    if labels is None:
+        return table
+    j = find_column(table.columns, labels, str(path))
+    rest = tuple(name for name in table.columns if name != table.columns[j])
+    if not rest:
+        raise InputError(f"{path}: no column of numbers is left beside the labels; at least one is needed")
+    return Table(np.delete(table.x, j, axis=1), rest, table.x[:, j])
+
+
+def read_npz(path: Path, labels: str | int | None) -> Table:
+    """Read an archive: ``x``, optionally ``labels`` or ``y``, and ``mask``; or its only 2-D array.
+
+    Args:
+        path: The file.
+        labels: Name of the array of labels, when it is not called ``labels`` or ``y``.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: Damaged, holding objects, no usable array or more than one, or lengths that differ.
+    """
+    archive = _open(path)
+    if isinstance(archive, np.ndarray):
+        raise InputError(f"{path}: this is a single array; rename it to end in .npy")
+    with archive:
+        arrays = {name: _member(archive, name, path) for name in archive.files}
+    if isinstance(labels, int):
+        raise InputError(f"{path}: labels={labels} is a position; in an npz file name the array of labels")
+    table = _table(_choose(arrays, path), str(path))
+    found = _labels(arrays, labels, len(table.x), path)
+    mask = arrays.get("mask")
+    if mask is not None:
+        mask = mask.reshape(len(mask), -1) if mask.ndim > 2 else mask
+        check_finite(np.zeros(table.x.shape), mask=mask, columns=table.columns, what=str(path))
+    return Table(table.x, table.columns, found, table.image_shape, mask)
+
+
+def _open(path: Path) -> np.ndarray | np.lib.npyio.NpzFile:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unreadable(path, error) from None
+
+
+def _member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
+    try:
+        return archive[name]
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unreadable(path, error, f"array {name!r}") from None
+
+
+def _unreadable(path: Path, error: Exception, part: str = "") -> InputError:
+    where = f"{path}: {part} " if part else f"{path}: "
+    if "Object arrays" in str(error):
+        return InputError(
+            f"{where}holds Python objects, which are never loaded; save plain numbers (dtype float)"
+        )
+    kind = "npz" if path.suffix.lower() == ".npz" else "npy"
+    return InputError(f"{where}is empty or damaged, not a readable {kind} file; write or copy it again")
+
+
+def _table(x: np.ndarray, file: str) -> Table:
+    shape = None
+    if x.dtype == np.uint8 and (x.ndim == 3 or (x.ndim == 4 and x.shape[-1] in (1, 3))) and x.size:
+        shape = x.shape[1:3] if x.shape[-1] == 1 and x.ndim == 4 else x.shape[1:]
+        x = x.reshape(len(x), -1)
+    if x.dtype.names is not None:
+        raise InputError(
+            f"{file}: a structured array with fields {', '.join(x.dtype.names)}; save a plain 2-D array"
+        )
+    if x.dtype.kind != "f":  # NaN is left to the policy on missing values
+        check_finite(x, what=file)
+    else:
+        check_finite(np.isnan(x), what=file)
+    return Table(x, default_columns(x.shape[1]), image_shape=shape)
+
+
+def _choose(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
+    if "x" in arrays:
+        return arrays["x"]
+    tables = [name for name, array in arrays.items() if array.ndim == 2 and name != "mask"]
+    if len(tables) == 1:
+        return arrays[tables[0]]
+    held = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
+    count = "no 2-D array" if not tables else f"{len(tables)} 2-D arrays"
+    raise InputError(f"{path}: no array called 'x' and {count} (it holds {held}); save the data as 'x'")
+
+
+def _labels(arrays: dict[str, np.ndarray], wanted: str | None, rows: int, path: Path) -> np.ndarray | None:
+    if wanted is not None:
+        find_column(tuple(arrays), wanted, str(path))
+    name = wanted if wanted is not None else next((name for name in ("labels", "y") if name in arrays), None)
+    if name is None:
+        return None
+    labels = arrays[name]
+    if labels.shape != (rows,):
+        raise InputError(
+            f"{path}: array {name!r} has shape {labels.shape}, but {rows} rows need labels of shape ({rows},)"
+        )
+    return labels

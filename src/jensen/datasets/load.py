@@ -1,0 +1,156 @@
+"""One door for all data: an embedded name or a path, in; a checked Dataset, out."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from jensen.datasets.arrays import read_npy, read_npz
+from jensen.datasets.bundled import BUNDLED, names
+from jensen.datasets.check import check_finite, first_column
+from jensen.datasets.dataset import Dataset
+from jensen.datasets.idx import read_idx
+from jensen.datasets.images import read_images
+from jensen.datasets.parquet import read_parquet
+from jensen.datasets.table import Table, no_labels_option
+from jensen.datasets.text import read_csv
+from jensen.errors import InputError, nearest
+
+Reader: TypeAlias = Callable[[Path, str | int | None], Table]
+
+READERS: dict[str, Reader] = {
+    ".csv": read_csv,
+    ".csv.gz": read_csv,
+    ".tsv": read_csv,
+    ".tsv.gz": read_csv,
+    ".parquet": read_parquet,
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".idx": read_idx,
+    ".idx.gz": read_idx,
+    "-ubyte": read_idx,
+    "-ubyte.gz": read_idx,
+}
+"""Which reader opens a file, by how its name ends."""
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    labels: str | int | None = None,
+    missing: Literal["error", "mask"] = "error",
+) -> Dataset:
+    """Load an embedded data set, or a file or folder of your own.
+
+    Files: csv and tsv (also .gz; without a header when the first row is all numbers), parquet, npy, npz
+    (arrays ``x``, optionally ``labels`` or ``y``, and ``mask``; or its only two-dimensional array), idx as
+    MNIST has it (also .gz; the labels file beside it is found), or a folder of png and jpg pictures of one
+    size, whose subfolders are the labels. Nothing is ever unpickled. The embedded digits are divided by 16.
+
+    Args:
+        name_or_path: One of `names()`, or a path.
+        labels: Column to take out as labels, by name or by position; in an npz file, the array's name.
+        missing: ``"error"`` refuses an empty, NA or NaN cell; ``"mask"`` marks it unobserved.
+
+    Returns:
+        The checked data, N rows of D finite numbers.
+
+    Raises:
+        InputError: In one line, what is wrong, where, and what to do.
+
+    Example:
+        >>> load("iris")
+        Dataset('iris', 150 rows x 4 columns, real)
+        >>> load("digit")
+        Traceback (most recent call last):
+        ...
+        jensen.errors.InputError: no data set or file 'digit' (did you mean 'digits'?)
+    """
+    given = os.fspath(name_or_path)
+    if given in BUNDLED:
+        no_labels_option(labels, given, "the set itself")
+        return _finish(BUNDLED[given](), given, given, missing)
+    path = Path(given).expanduser()
+    try:
+        table = _reader(path, given)(path, labels)
+    except OSError as error:
+        raise InputError(f"{given}: cannot be read: {error.strerror or error}") from None
+    return _finish(table, given, _stem(path), missing)
+
+
+def _reader(path: Path, given: str) -> Reader:
+    if path.is_dir():
+        return read_images
+    if not path.exists():
+        raise InputError(_not_found(path, given))
+    ending = _ending(path)
+    if ending is None:
+        kinds = ("csv", "tsv", "parquet", "npy", "npz", "idx")
+        suggestion = nearest(path.suffix.lstrip("."), kinds)
+        raise InputError(
+            f"{given}: cannot read files that end in {path.suffix!r}{suggestion}, or give a folder of images"
+        )
+    return READERS[ending]
+
+
+def _ending(path: Path) -> str | None:
+    return next((ending for ending in READERS if path.name.lower().endswith(ending)), None)
+
+
+def _stem(path: Path) -> str:
+    ending = _ending(path)
+    if ending is None or ending.startswith("-"):
+        return path.resolve().name.removesuffix(".gz")
+    return path.name[: -len(ending)]
+
+
+def _not_found(path: Path, given: str) -> str:
+    if path.name == given and not path.suffix:
+        beside = [item.name for item in Path().iterdir() if _ending(item)]
+        close = difflib.get_close_matches(given, beside, n=1, cutoff=0.7)
+        return f"no data set or file {given!r}{nearest(given, close or names())}"
+    if not path.parent.is_dir():
+        return f"{given}: no such file; the folder {str(path.parent)!r} does not exist"
+    beside = [item.name for item in path.parent.iterdir()]
+    close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.5)
+    return f"{given}: no such file" + (
+        nearest(path.name, close) if close else f" in {str(path.parent)!r}; check the path"
+    )
+
+
+def _finish(table: Table, given: str, name: str, missing: Literal["error", "mask"]) -> Dataset:
+    """Settle the dtype, apply the policy for missing cells, and check."""
+    x, mask = _settle(table.x), table.mask
+    absent = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
+    if mask is not None:
+        absent &= mask
+    if absent.any():
+        if missing == "error":
+            raise InputError(f"{given}: {_missing(absent, table)}")
+        mask = ~absent if mask is None else mask & ~absent
+    check_finite(x, mask=mask, columns=table.columns, what=given, locate=table.locate)
+    if mask is not None:
+        x = np.where(mask, x, x.dtype.type(0))
+    return Dataset(x, table.labels, table.columns, name, table.image_shape, mask)
+
+
+def _settle(x: np.ndarray) -> np.ndarray:
+    if x.dtype.kind == "f":
+        return x.astype(np.float64, copy=False)
+    if x.dtype == np.bool_:
+        return x.astype(np.uint8)
+    return x if x.dtype == np.uint8 else x.astype(np.int64, copy=False)
+
+
+def _missing(absent: np.ndarray, table: Table) -> str:
+    j, count, others = first_column(absent)
+    where = table.locate(int(absent[:, j].argmax()))
+    return (
+        f"column {table.columns[j]!r} has {count} missing value{'s' * (count > 1)}, the first in {where}"
+        f"{others}; fill them, remove those rows, or treat them as unobserved (missing='mask')"
+    )

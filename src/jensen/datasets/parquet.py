@@ -1,0 +1,39 @@
+"""Parquet tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jensen.datasets.arrow import from_arrow
+from jensen.datasets.table import Table, row_name
+from jensen.errors import InputError
+
+
+def read_parquet(path: Path, labels: str | int | None) -> Table:
+    """Read a parquet file.
+
+    Args:
+        path: The file.
+        labels: Column to take out as labels.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: Damaged, without rows or columns, or with columns that are not numbers.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: damaged parquet file ({reason}); write or copy it again") from None
+    if table.num_rows == 0 or table.num_columns == 0:
+        raise InputError(
+            f"{path}: {table.num_rows} rows and {table.num_columns} columns; at least one of each is needed"
+        )
+    return from_arrow(table, tuple(table.column_names), labels, str(path), row_name)
