@@ -15,10 +15,11 @@ from jensen.core.model import (
     InitializesFromData,
     LooksAtPosterior,
     Simulates,
+    live,
 )
 from jensen.core.objective import AbstractObjective, HasBatchTerm, LogMeanOfWeights, MeanOverDraws
 from jensen.core.posterior import AbstractPosterior, HasFamily, IndexesData, SharesLatent
-from jensen.core.terms import Losses, Terms, mean_over_draws
+from jensen.core.terms import Losses, Terms
 from jensen.core.verdict import AbstractInference, Verdict, worst
 
 __all__ = [
@@ -49,7 +50,7 @@ __all__ = [
     "Terms",
     "Verdict",
     "independent_draws",
-    "mean_over_draws",
+    "live",
     "score",
     "worst",
 ]

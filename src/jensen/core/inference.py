@@ -9,7 +9,7 @@ import jax
 
 from jensen.core.datum import Datum
 from jensen.core.gradient import AbstractGradient
-from jensen.core.model import AbstractModel, InitializesFromData, LooksAtPosterior
+from jensen.core.model import AbstractModel, InitializesFromData, live
 from jensen.core.objective import AbstractObjective
 from jensen.core.posterior import AbstractPosterior, SharesLatent
 from jensen.core.verdict import AbstractInference, Verdict, worst
@@ -89,9 +89,7 @@ class Inference(AbstractInference):
 
     def bound_model(self) -> Any:
         """Return the model as the draws see it: a prior made from the live posterior is made here."""
-        if isinstance(self.model, LooksAtPosterior):
-            return self.model.looking_at(self.posterior)
-        return self.model
+        return live(self.model, self.posterior)
 
     def share(self, num_data: Any) -> Any:
         """Return the part of the prior and of q one datum answers for: 1, or 1/N for one shared z."""

@@ -115,3 +115,8 @@ class Simulates(AbstractModel):
     @abstractmethod
     def simulate(self, cond: Any, *, key: PRNGKey) -> tuple[Any, Float[Array, "..."]]:
         """Draw (z, x) from p(z, x | c)."""
+
+
+def live(model: AbstractModel, posterior: Any) -> AbstractModel:
+    """Return the model as the draws see it: a prior made from the live posterior is made here."""
+    return model.looking_at(posterior) if isinstance(model, LooksAtPosterior) else model

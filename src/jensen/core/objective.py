@@ -41,16 +41,31 @@ class MeanOverDraws(AbstractObjective):
 
     closed_form_kl: eqx.AbstractVar[str]
 
+    @property
+    @abstractmethod
+    def linear(self) -> bool:
+        """Whether the loss is linear in each draw's log-densities, so that zero-mean scores may be dropped."""
+
+    @property
+    @abstractmethod
+    def plain(self) -> bool:
+        """Whether the loss is the negative bound itself: no β, free bits or balance."""
+
 
 class LogMeanOfWeights(AbstractObjective):
     """Trait: the bound is log (1/K) Σ wₖ over independent draws."""
 
 
 class HasBatchTerm(AbstractObjective):
-    """An objective with a term across data (batch-mean free bits, β-TC, MMD)."""
+    """An objective that may have a term across data (batch-mean free bits, β-TC, MMD)."""
+
+    @property
+    @abstractmethod
+    def couples_data(self) -> bool:
+        """Whether the term is there as configured."""
 
     @abstractmethod
-    def batch_term(self, terms: Terms, q: Any, step: Int[Array, ""], num_data: Any) -> Losses:
+    def batch_term(self, terms: Terms, q: Any, step: Int[Array, ""], num_data: Any) -> Scalar:
         """Return the term to add to the mean loss.
 
         Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 
 from jensen.typing import Array, Float, PyTree
 
@@ -71,8 +70,3 @@ class Losses(eqx.Module):
     def shared(self) -> bool:
         """Whether the two are one."""
         return self.model is self.posterior
-
-
-def mean_over_draws(values: Float[Array, "draws ..."]) -> Array:
-    """Average over the leading axis of draws."""
-    return jnp.mean(values, axis=0)

@@ -1,1 +1,18 @@
-"""gradients."""
+"""Choice 4: how the climb is estimated."""
+
+from jensen.gradients.analytic import Analytic
+from jensen.gradients.enumerate import Enumerate
+from jensen.gradients.pathwise import DoublyReparam, Reparam, StickTheLanding
+from jensen.gradients.score_function import AbstractBaseline, LeaveOneOut, NoBaseline, ScoreFunction
+
+__all__ = [
+    "AbstractBaseline",
+    "Analytic",
+    "DoublyReparam",
+    "Enumerate",
+    "LeaveOneOut",
+    "NoBaseline",
+    "Reparam",
+    "ScoreFunction",
+    "StickTheLanding",
+]

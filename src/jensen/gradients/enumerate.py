@@ -1,0 +1,108 @@
+"""The exact expectation over finitely many latents."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.core import (
+    AbstractGradient,
+    AbstractInference,
+    Datum,
+    Estimate,
+    HasFamily,
+    Losses,
+    MeanOverDraws,
+    Verdict,
+    live,
+    score,
+)
+from jensen.dist import AbstractEnumerable, Draw
+from jensen.errors import CombinationError
+from jensen.gradients.common import Evaluation, couples_data, descend
+from jensen.typing import Array, Int, PRNGKey, PyTree
+
+MAX_VALUES = 4096
+"""Most combinations of draws that are summed over."""
+
+
+class Enumerate(AbstractGradient):
+    """Sum over every value of z under q: E_q[loss] = Σ_z q(z) loss(z). Exact.
+
+    Under a bound with K draws inside the logarithm, the sum runs over all |Z|^K tuples of draws and is
+    refused past 4,096 of them.
+    """
+
+    def init(self, inference: AbstractInference) -> None:
+        """No memory."""
+
+    def __call__(
+        self,
+        inference: AbstractInference,
+        datum: Datum,
+        *,
+        key: PRNGKey,
+        step: Int[Array, ""],
+        num_data: Any,
+        state: PyTree,
+    ) -> Estimate:
+        """Sum for one datum."""
+        objective, share = inference.objective, inference.share(num_data)
+
+        def evaluate(model: Any, posterior: Any) -> Evaluation:
+            model = live(model, posterior)
+            q = posterior(model, datum, key=key)
+            values = q.support()
+            log_q = jax.vmap(lambda z: q.log_prob(z).reshape(-1))(values)
+            terms = jax.vmap(lambda z, lq: score(model, q, Draw(z, lq), datum, share))(values, log_q)
+            tuples = _tuples(q.support_size, _draws(inference))
+            probability = jnp.exp(log_q.sum(-1)[tuples].sum(-1))
+            drawn = jax.tree.map(lambda leaf: leaf[tuples], terms)
+            losses = jax.vmap(lambda t: objective.losses(t, step))(drawn)
+            bounds = jax.vmap(objective.bound)(drawn)
+            each = Losses(probability @ losses.model, probability @ losses.posterior)
+            shared = objective.losses(jax.tree.map(lambda leaf: leaf[0], drawn), step).shared
+            return Evaluation(Losses.both(each.model) if shared else each, probability @ bounds, terms, q)
+
+        return descend(inference, evaluate)
+
+    def rule(self, inference: AbstractInference) -> Verdict:
+        """Demand few enough values of z."""
+        law = inference.posterior.law(inference.model)
+        if not issubclass(law, AbstractEnumerable):
+            return Verdict(
+                "refused", f"Enumerate: {law.__name__} has infinitely many values; use gradients.Reparam()"
+            )
+        if couples_data(inference):
+            return Verdict(
+                "refused", "Enumerate: no draws to average over a batch; use free_bits_over='datum'"
+            )
+        if isinstance(inference.posterior, HasFamily):
+            family = inference.posterior.family
+            size = family(family.initial_params()).support_size
+            draws = _draws(inference)
+            if size**draws > MAX_VALUES:
+                return Verdict(
+                    "refused",
+                    f"Enumerate: {size} values of z to the power of {draws} draws is more than {MAX_VALUES}; "
+                    "use gradients.ScoreFunction(gradients.LeaveOneOut())",
+                )
+        return Verdict("exact")
+
+
+def _draws(inference: AbstractInference) -> int:
+    """An average over draws has the expectation of one draw; a log of an average has not."""
+    return 1 if isinstance(inference.objective, MeanOverDraws) else inference.objective.num_samples
+
+
+def _tuples(size: int, draws: int) -> np.ndarray:
+    if size**draws > MAX_VALUES:
+        raise CombinationError(
+            f"Enumerate: {size} values of z to the power of {draws} draws is more than {MAX_VALUES}; "
+            "use gradients.ScoreFunction(gradients.LeaveOneOut())"
+        )
+    return np.array(list(itertools.product(range(size), repeat=draws)), dtype=np.int32)

@@ -1,0 +1,161 @@
+"""Gradients through the sample: reparameterization, sticking-the-landing, doubly reparameterized."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jensen.core import (
+    AbstractGradient,
+    AbstractInference,
+    Datum,
+    Estimate,
+    LogMeanOfWeights,
+    MeanOverDraws,
+    Verdict,
+)
+from jensen.dist import AbstractDistribution, StoppedScore, stop
+from jensen.gradients.common import Evaluation, Wrap, descend, make_draws, not_reparameterized
+from jensen.typing import Array, Int, PRNGKey, PyTree
+
+
+class Reparam(AbstractGradient):
+    """∇E_q[r(z)] = E_ε[∇ r(z(ε))]: differentiate through z = μ + σ·ε. Unbiased.
+
+    References:
+        Kingma & Welling 2014; Rezende, Mohamed & Wierstra 2014.
+    """
+
+    def init(self, inference: AbstractInference) -> None:
+        """No memory."""
+
+    def __call__(
+        self,
+        inference: AbstractInference,
+        datum: Datum,
+        *,
+        key: PRNGKey,
+        step: Int[Array, ""],
+        num_data: Any,
+        state: PyTree,
+    ) -> Estimate:
+        """Estimate for one datum."""
+        return _along_path(inference, datum, key=key, step=step, num_data=num_data, wrap=lambda q: q)
+
+    def rule(self, inference: AbstractInference) -> Verdict:
+        """Demand a reparameterizable law."""
+        return not_reparameterized(inference, "Reparam") or Verdict("unbiased")
+
+
+class StickTheLanding(AbstractGradient):
+    """Reparameterization without the score of q, whose expectation is zero. Unbiased, and noise-free at q = p.
+
+    References:
+        Roeder, Wu & Duvenaud 2017.
+    """
+
+    def init(self, inference: AbstractInference) -> None:
+        """No memory."""
+
+    def __call__(
+        self,
+        inference: AbstractInference,
+        datum: Datum,
+        *,
+        key: PRNGKey,
+        step: Int[Array, ""],
+        num_data: Any,
+        state: PyTree,
+    ) -> Estimate:
+        """Estimate for one datum."""
+        return _along_path(inference, datum, key=key, step=step, num_data=num_data, wrap=StoppedScore)
+
+    def rule(self, inference: AbstractInference) -> Verdict:
+        """Refuse objectives in which the dropped score does not average to zero."""
+        if refusal := not_reparameterized(inference, "StickTheLanding"):
+            return refusal
+        objective = inference.objective
+        if isinstance(objective, LogMeanOfWeights):
+            return Verdict(
+                "refused",
+                f"StickTheLanding under {type(objective).__name__} is biased: the score's weight depends on "
+                "the draw; use gradients.DoublyReparam()",
+            )
+        if isinstance(objective, MeanOverDraws):
+            if objective.closed_form_kl == "analytic":
+                return Verdict(
+                    "refused",
+                    "StickTheLanding with kl='analytic': there is no score left to drop; use kl='sampled' "
+                    "or gradients.Reparam()",
+                )
+            if not objective.linear:
+                return Verdict("biased", "StickTheLanding with free bits drops a score that is not zero-mean")
+        return Verdict("unbiased")
+
+
+class DoublyReparam(AbstractGradient):
+    """The importance-weighted bound's gradient with both scores reparameterized. Unbiased.
+
+    The posterior's gradient is Σ w̃ₖ² ∂log wₖ/∂z ∂zₖ/∂φ, the model's Σ w̃ₖ ∇_θ log p(x, zₖ), with w̃ the
+    normalized weights: the signal-to-noise ratio in φ no longer falls with K.
+
+    References:
+        Tucker, Lawson, Gu & Maddison 2019.
+    """
+
+    def init(self, inference: AbstractInference) -> None:
+        """No memory."""
+
+    def __call__(
+        self,
+        inference: AbstractInference,
+        datum: Datum,
+        *,
+        key: PRNGKey,
+        step: Int[Array, ""],
+        num_data: Any,
+        state: PyTree,
+    ) -> Estimate:
+        """Estimate for one datum."""
+        draws = make_draws(inference, datum, key=key, num_data=num_data, wrap=_stopped_score)
+        terms, q = draws(stop(inference.model), inference.posterior)
+        of_model, _ = draws(inference.model, stop(inference.posterior))
+        weight = stop(jax.nn.softmax(terms.log_w))
+        surrogate = terms.penalty.mean() - jnp.sum(weight**2 * terms.log_w) - jnp.sum(weight * of_model.log_w)
+        return Estimate(surrogate, stop(inference.objective.bound(terms)), None, terms, q)
+
+    def rule(self, inference: AbstractInference) -> Verdict:
+        """Demand an importance-weighted bound and a reparameterizable law."""
+        if refusal := not_reparameterized(inference, "DoublyReparam"):
+            return refusal
+        if not isinstance(inference.objective, LogMeanOfWeights):
+            return Verdict(
+                "refused",
+                f"DoublyReparam is for importance-weighted bounds, not {type(inference.objective).__name__}; "
+                "use gradients.StickTheLanding() or gradients.Reparam()",
+            )
+        return Verdict("unbiased")
+
+
+def _stopped_score(q: Any) -> AbstractDistribution:
+    return StoppedScore(q)
+
+
+def _along_path(
+    inference: AbstractInference,
+    datum: Datum,
+    *,
+    key: PRNGKey,
+    step: Int[Array, ""],
+    num_data: Any,
+    wrap: Wrap,
+) -> Estimate:
+    draws = make_draws(inference, datum, key=key, num_data=num_data, wrap=wrap)
+
+    def evaluate(model: Any, posterior: Any) -> Evaluation:
+        terms, q = draws(model, posterior)
+        return Evaluation(inference.objective.losses(terms, step), inference.objective.bound(terms), terms, q)
+
+    return descend(inference, evaluate)

@@ -1,0 +1,81 @@
+"""Numbers chosen from the data once and never trained."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.typing import Array, Bool, Float, PyTree, Scalar
+
+
+class Fixed(eqx.Module):
+    """Trait: the arrays of this module are not trained."""
+
+
+class Frame(Fixed):
+    """Coordinates y = (x − shift)/scale in which the data is of order one.
+
+    Parameters held in these coordinates keep their precision when the data sits at an offset of 1000, and
+    densities stay in the data's own units through ``log_scale``.
+
+    Attributes:
+        shift: Origin, one entry per column.
+        scale: Unit, one entry per column.
+    """
+
+    shift: Float[Array, "d"]
+    scale: Float[Array, "d"]
+
+    @classmethod
+    def identity(cls, dim: int) -> Frame:
+        """Return the data's own coordinates."""
+        return cls(jnp.zeros(dim), jnp.ones(dim))
+
+    @classmethod
+    def standardizing(cls, x: np.ndarray, mask: np.ndarray | None, weight: np.ndarray | None) -> Frame:
+        """Return the frame in which every column has mean 0 and standard deviation 1.
+
+        Args:
+            x: Rows, (N, D); computed in float64 on the host.
+            mask: True where observed, (N, D).
+            weight: Row weights, (N,).
+        """
+        x = np.asarray(x, np.float64)
+        w = np.ones(len(x)) if weight is None else np.asarray(weight, np.float64)
+        w = np.broadcast_to(w[:, None], x.shape) * (1.0 if mask is None else np.asarray(mask))
+        total = np.maximum(w.sum(0), 1e-300)
+        clean = np.where(w > 0, x, 0.0)
+        shift = ((w * clean).sum(0) / total).astype(np.float32)  # what is stored is what is subtracted
+        spread = np.sqrt((w * (clean - shift) ** 2).sum(0) / total)
+        scale = np.where(spread > 0, spread, 1.0).astype(np.float32)
+        return cls(jnp.asarray(shift), jnp.asarray(scale))
+
+    def enter(self, x: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+        """Return y = (x − shift)/scale."""
+        return (x - jax.lax.stop_gradient(self.shift)) / jax.lax.stop_gradient(self.scale)
+
+    def leave(self, y: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+        """Return x = shift + scale·y."""
+        return jax.lax.stop_gradient(self.shift) + jax.lax.stop_gradient(self.scale) * y
+
+    def log_scale(self, mask: Bool[Array, "d"] | None = None) -> Scalar:
+        """Return Σ log scale over observed columns: log p(x) = log p(y) − this."""
+        each = jnp.log(jax.lax.stop_gradient(self.scale))
+        return each.sum() if mask is None else jnp.where(mask, each, 0.0).sum()
+
+
+def trainable(tree: PyTree) -> PyTree:
+    """Mark the leaves that training may change: floating-point arrays outside ``Fixed`` modules.
+
+    Returns:
+        A tree of booleans of the same structure, as ``equinox.partition`` takes.
+    """
+
+    def mark(node: PyTree) -> PyTree:
+        if isinstance(node, Fixed):
+            return jax.tree.map(lambda _: False, node)
+        return eqx.is_inexact_array(node)
+
+    return jax.tree.map(mark, tree, is_leaf=lambda node: isinstance(node, Fixed))
