@@ -22,15 +22,15 @@ def read_parquet(path: Path, labels: str | int | None) -> Table:
     Raises:
         InputError: Damaged, without rows or columns, or with columns that are not numbers.
     """
-    import pyarrow as pa
     from pyarrow import parquet
 
     try:
         table = parquet.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        reason = str(error).splitlines()[0]
+        table.validate(full=True)
+    except PermissionError:
+        raise
+    except Exception as error:  # arrow raises its own, Python's and Unicode errors on damaged bytes
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{path}: damaged parquet file ({reason}); write or copy it again") from None
     if table.num_rows == 0 or table.num_columns == 0:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,6 +14,8 @@ from jensen.errors import InputError, nearest
 
 Locate: TypeAlias = Callable[[int], str]
 """Says in words where a row is: ``row 3``, or in a text file ``row 3 (line 5)``."""
+
+_LISTED = 20  # so many column names are listed when none is close
 
 
 def row_name(row: int) -> str:
@@ -62,7 +65,11 @@ def find_column(columns: Sequence[str], wanted: str | int, file: str) -> int:
     """
     if isinstance(wanted, str):
         if wanted not in columns:
-            raise InputError(f"{file}: no column {wanted!r} to take labels from{nearest(wanted, columns)}")
+            few = (
+                columns if len(columns) <= _LISTED else difflib.get_close_matches(wanted, columns, cutoff=0.5)
+            )
+            hint = nearest(wanted, few) if few else f"; there are {len(columns)} columns"
+            raise InputError(f"{file}: no column {wanted!r} to take labels from{hint}")
         return list(columns).index(wanted)
     if not -len(columns) <= wanted < len(columns):
         raise InputError(f"{file}: no column {wanted} to take labels from; there are {len(columns)} columns")

@@ -69,9 +69,8 @@ def _layout(path: Path) -> _Layout:
     if all(_is_number(cell) or cell in MISSING for cell in cells) and any(_is_number(cell) for cell in cells):
         return _Layout(separator, default_columns(len(cells)), 0)
     if next(rows, None) is None:
-        raise InputError(
-            f"{path}: only a header ({', '.join(cells)[:60]}) and no rows; at least one row is needed"
-        )
+        header = " ".join(", ".join(cells).split())[:60]
+        raise InputError(f"{path}: only a header ({header}) and no rows; at least one row is needed")
     return _Layout(separator, tuple(cells), line)
 
 
