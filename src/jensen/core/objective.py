@@ -44,7 +44,7 @@ class MeanOverDraws(AbstractObjective):
     @property
     @abstractmethod
     def linear(self) -> bool:
-        """Whether the loss is linear in each draw's log-densities, so that zero-mean scores may be dropped."""
+        """Whether the loss is linear in each draw's log-densities: then zero-mean scores may go."""
 
     @property
     @abstractmethod

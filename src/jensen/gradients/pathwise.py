@@ -50,7 +50,7 @@ class Reparam(AbstractGradient):
 
 
 class StickTheLanding(AbstractGradient):
-    """Reparameterization without the score of q, whose expectation is zero. Unbiased, and noise-free at q = p.
+    """Reparameterization without the score of q, whose expectation is zero. Unbiased, noise-free at q = p.
 
     References:
         Roeder, Wu & Duvenaud 2017.

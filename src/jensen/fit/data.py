@@ -1,0 +1,94 @@
+"""Training data with everything a datum can have, checked once, here."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from jensen.core import Datum
+from jensen.errors import InputError
+from jensen.fit.check import check_columns, check_entries
+
+
+class Data:
+    """Rows, with what may come with them. Arrays stay on the host and are never changed.
+
+    Args:
+        x: Observations, (N, D); NaN is only allowed where ``mask`` is False.
+        cond: What the model is conditioned on, leading axis N.
+        lengths: Numbers of real steps, for padded sequences (N, T, D).
+        mask: True where an entry of x is observed, the shape of x.
+        weights: Row weights, (N,), not negative, not all zero. Scaled to average one.
+
+    Raises:
+        InputError: If anything is non-finite, non-numeric, of another length, or negative where it may not be.
+
+    Example:
+        >>> import numpy as np
+        >>> Data(np.ones((5, 2)) * np.arange(5)[:, None]).num_data
+        5
+    """
+
+    def __init__(
+        self, x: Any, *, cond: Any = None, lengths: Any = None, mask: Any = None, weights: Any = None
+    ):
+        self.mask = None if mask is None else np.asarray(mask)
+        self.x = check_entries(x, self.mask)
+        self.num_data = len(self.x)
+        self.cond = None if cond is None else self._column("cond", cond)
+        self.lengths = None if lengths is None else self._column("lengths", lengths)
+        self.weights = None if weights is None else self._checked_weights(weights)
+        check_columns(self.x, self.mask)
+
+    @classmethod
+    def of(cls, x: Any) -> Self:
+        """Return x if it is ``Data`` already, else wrap it."""
+        return x if isinstance(x, cls) else cls(x)
+
+    def __len__(self) -> int:
+        return self.num_data
+
+    @property
+    def data_dim(self) -> int:
+        """Number of columns of x."""
+        return self.x.shape[-1]
+
+    def rows(self) -> Datum:
+        """Return all rows as one stacked ``Datum`` of numpy arrays; hidden entries hold zero."""
+        x = self.x if self.mask is None else np.where(self.mask, self.x, 0)
+        index = np.arange(self.num_data, dtype=np.int32)
+        return Datum(x, self.cond, index, self.mask, self.lengths, self.weights)
+
+    def take(self, index: np.ndarray) -> Self:
+        """Return a subset of rows."""
+
+        def pick(a: np.ndarray | None) -> np.ndarray | None:
+            return None if a is None else a[index]
+
+        return type(self)(
+            self.x[index],
+            cond=pick(self.cond),
+            lengths=pick(self.lengths),
+            mask=pick(self.mask),
+            weights=pick(self.weights),
+        )
+
+    def _column(self, name: str, values: Any) -> np.ndarray:
+        values = np.asarray(values)
+        if len(values) != self.num_data:
+            raise InputError(f"{name} has {len(values)} rows, x has {self.num_data}: they must agree")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            row = int(np.argwhere(~np.isfinite(values))[0][0])
+            raise InputError(f"{name} holds NaN or infinity, first in row {row}: remove or replace it")
+        return values
+
+    def _checked_weights(self, weights: Any) -> np.ndarray:
+        weights = self._column("weights", weights).astype(np.float64)
+        if weights.ndim != 1:
+            raise InputError(f"weights must be one number a row, got shape {weights.shape}")
+        if (weights < 0).any():
+            raise InputError(f"weights must not be negative: row {int(np.argmax(weights < 0))} is")
+        if weights.sum() == 0:
+            raise InputError("weights are all zero: nothing would be fitted")
+        return weights / weights.mean()
