@@ -109,6 +109,16 @@ class InitializesFromData(eqx.Module):
         """Return a copy started from the data, with ``initialized`` set. Host code; rows are numpy arrays."""
 
 
+class ChecksData(AbstractModel):
+    """A model that knows which observations it can be given."""
+
+    data_dim: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def check_data(self, rows: Datum) -> None:
+        """Raise ``InputError`` for rows outside the support. Host code; rows are numpy arrays."""
+
+
 class Simulates(AbstractModel):
     """A model that can be sampled from."""
 

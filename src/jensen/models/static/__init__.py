@@ -1,1 +1,5 @@
-"""models/static."""
+"""Models of single rows."""
+
+from jensen.models.static.decoder import Decoder
+
+__all__ = ["Decoder"]

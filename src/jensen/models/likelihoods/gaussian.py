@@ -1,0 +1,64 @@
+"""Real entries with a learned noise scale."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.dist import GaussianRow
+from jensen.errors import InputError
+from jensen.families import bounded_exp
+from jensen.models.likelihoods.base import AbstractLikelihood
+from jensen.nets import Frame
+from jensen.typing import Array, Float
+
+MIN_LOG_SCALE = -6.0
+"""Noise stays above e^−6 of a column's standard deviation: a decoder that interpolates would send it to 0."""
+
+
+class Gaussian(AbstractLikelihood):
+    """p(x | z) = Π N(xᵢ; meanᵢ, scaleᵢ²) with one learned scale a column.
+
+    Mean and scale are held in standardized coordinates; densities are in the data's own units.
+
+    Args:
+        data_dim: Number of columns.
+    """
+
+    data_dim: int
+    log_scale: Float[Array, "d"]
+    frame: Frame
+
+    def __init__(self, data_dim: int):
+        self.data_dim = data_dim
+        self.log_scale = jnp.zeros(data_dim)
+        self.frame = Frame.identity(data_dim)
+
+    @property
+    def num_params(self) -> int:
+        """One mean a column."""
+        return self.data_dim
+
+    @property
+    def scale(self) -> Float[Array, "d"]:
+        """Noise scales in the data's own units."""
+        floor = np.exp(MIN_LOG_SCALE)
+        return self.frame.scale * (floor + bounded_exp(self.log_scale))
+
+    def __call__(self, params: Float[Array, "p"]) -> GaussianRow:
+        """Read the output as means in standardized coordinates."""
+        return GaussianRow(self.frame.leave(params), self.scale)
+
+    def check(self, x: np.ndarray, mask: np.ndarray | None) -> None:
+        """Refuse columns too large for float32."""
+        seen = x if mask is None else x[mask]
+        if seen.size and np.abs(seen.astype(np.float64)).max() > 1e18:
+            raise InputError("gaussian likelihood: x holds values beyond 1e18; rescale the columns first")
+
+    def start(
+        self, x: np.ndarray, mask: np.ndarray | None, weight: np.ndarray | None
+    ) -> tuple[Gaussian, Float[Array, "p"]]:
+        """Standardize, and start at the column means."""
+        frame = Frame.standardizing(x, mask, weight)
+        return eqx.tree_at(lambda g: g.frame, self, frame), jnp.zeros(self.data_dim)
