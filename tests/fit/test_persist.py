@@ -221,6 +221,16 @@ def test_the_tensor_file_is_plain_safetensors(tmp_path: Path):
     np.testing.assert_array_equal(loaded["['w']"], [0.0, 1.0, 2.0])
 
 
+def test_only_its_own_leftovers_are_swept_away(tmp_path: Path):
+    others = ["model.best.safetensors", "other.0123456789abcdef.safetensors"]
+    for name in [*others, "model.0123456789abcdef.safetensors", ".model.json.1-2.tmp"]:
+        (tmp_path / name).touch()
+    save_tree(tmp_path, "model", ())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*others, "model.json", "model.safetensors"]
+    )
+
+
 def test_extra_json_round_trips(tmp_path: Path):
     extra = {"history": [1.0, math.nan, -math.inf], "stop": "epochs", "nested": {"a": None, "__float__": 1}}
     save_tree(tmp_path, "model", (), extra=extra)
@@ -684,8 +694,10 @@ def test_the_newest_checkpoints_stay_and_the_newest_is_found(tmp_path: Path):
     assert loaded.tree["w"].tolist() == [1200.0, 1200.0] and loaded.extra == {"epoch": 12}
     save_checkpoint(tmp_path, 123456789, {"w": 1}, keep=1)
     assert names(tmp_path) == ["step-123456789"]
+    # A kill while removing leaves a hidden folder, which must not keep the next removal from working.
+    shutil.copytree(tmp_path / "checkpoints", tmp_path / ".checkpoints.old.tmp")
     clear_checkpoints(tmp_path)
-    assert latest_checkpoint(tmp_path) is None
+    assert latest_checkpoint(tmp_path) is None and not list(tmp_path.iterdir())
 
 
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path: Path):

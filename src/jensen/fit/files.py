@@ -125,6 +125,7 @@ def remove(path: Path) -> None:
         if path.is_dir() and not path.is_symlink():
             hidden = path if path.name.startswith(".") else path.with_name(f".{path.name}.old.tmp")
             if hidden != path:
+                shutil.rmtree(hidden, ignore_errors=True)  # what a kill left of an earlier removal
                 os.replace(path, hidden)
             shutil.rmtree(hidden, ignore_errors=True)
         else:

@@ -11,12 +11,12 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jensen import __version__
 from jensen.errors import CorruptRunError, InputError, JensenWarning
 from jensen.fit.files import make_folder, move, remove, write_atomically, writing
 from jensen.fit.rebuild import rebuild
@@ -28,6 +28,7 @@ FORMAT_VERSION = 1
 CHECKPOINT = "state"
 """The name of the pair inside a checkpoint's folder."""
 
+_HEX = "[0-9a-f]" * 16
 _STEP = re.compile(r"step-(\d{8,})")
 
 
@@ -89,7 +90,7 @@ def save_tree(
     document = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "jensen_version": __version__,
+        "jensen_version": metadata.version("jensen"),
         "pair": pair,
         "structure": described.structure,
         "tensors": table,
@@ -109,7 +110,7 @@ def save_tree(
             remove(staged)
         raise
     move(staged, target)
-    for stray in (*target.parent.glob(f"{name}.*.safetensors"), *target.parent.glob(f".{name}.*.tmp")):
+    for stray in (*target.parent.glob(f"{name}.{_HEX}.safetensors"), *target.parent.glob(f".{name}.*.tmp")):
         remove(stray)
 
 
@@ -215,8 +216,15 @@ def latest_checkpoint(folder: Path | str) -> Checkpoint | None:
 
 
 def clear_checkpoints(folder: Path | str) -> None:
-    """Remove all checkpoints of a run, so that a run started afresh there cannot resume an older one."""
-    remove(Path(folder) / "checkpoints")
+    """Remove all checkpoints of a run, so that a run started afresh there cannot resume an older one.
+
+    Raises:
+        InputError: They cannot be removed.
+    """
+    root = Path(folder) / "checkpoints"
+    remove(root)
+    if root.exists():
+        raise InputError(f"could not remove {root}, from which a later run would resume; remove it yourself")
 
 
 def _steps(root: Path) -> dict[int, Path]:
