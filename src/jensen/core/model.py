@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import equinox as eqx
 
@@ -95,7 +95,7 @@ class HasExpectationMaximization(HasExactEvidence):
         """
 
     @abstractmethod
-    def maximization(self, statistics: PyTree) -> Self:
+    def maximization(self, statistics: PyTree) -> HasExpectationMaximization:
         """Return the model that maximizes the expected complete log-likelihood."""
 
 
@@ -105,7 +105,7 @@ class InitializesFromData(eqx.Module):
     initialized: eqx.AbstractVar[bool]
 
     @abstractmethod
-    def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Self:
+    def initialize_from(self, rows: Datum, *, key: PRNGKey) -> InitializesFromData:
         """Return a copy started from the data, with ``initialized`` set. Host code; rows are numpy arrays."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Data:
         weights: Row weights, (N,), not negative, not all zero. Scaled to average one.
 
     Raises:
-        InputError: If anything is non-finite, non-numeric, of another length, or negative where it may not be.
+        InputError: If anything is non-finite, non-numeric, of another length, or a negative weight.
 
     Example:
         >>> import numpy as np
@@ -42,7 +42,7 @@ class Data:
         check_columns(self.x, self.mask)
 
     @classmethod
-    def of(cls, x: Any) -> Self:
+    def of(cls, x: Any) -> Data:
         """Return x if it is ``Data`` already, else wrap it."""
         return x if isinstance(x, cls) else cls(x)
 
@@ -60,7 +60,7 @@ class Data:
         index = np.arange(self.num_data, dtype=np.int32)
         return Datum(x, self.cond, index, self.mask, self.lengths, self.weights)
 
-    def take(self, index: np.ndarray) -> Self:
+    def take(self, index: np.ndarray) -> Data:
         """Return a subset of rows."""
 
         def pick(a: np.ndarray | None) -> np.ndarray | None:

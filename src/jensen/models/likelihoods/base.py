@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Self
 
 import equinox as eqx
 import numpy as np
@@ -37,5 +36,5 @@ class AbstractLikelihood(eqx.Module):
     @abstractmethod
     def start(
         self, x: np.ndarray, mask: np.ndarray | None, weight: np.ndarray | None
-    ) -> tuple[Self, Float[Array, "p"]]:
+    ) -> tuple[AbstractLikelihood, Float[Array, "p"]]:
         """Choose data-dependent constants and the output bias at which the law matches the column means."""

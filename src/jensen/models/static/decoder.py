@@ -46,7 +46,7 @@ class Decoder(HasObservation, AbstractLatentModel, Simulates, ChecksData, Initia
 
     Example:
         >>> import jax
-        >>> vae = Decoder(data_dim=6, latent_dim=2, likelihood="bernoulli", widths=(8,), key=jax.random.key(0))
+        >>> vae = Decoder(6, 2, likelihood="bernoulli", widths=(8,), key=jax.random.key(0))
         >>> z, x = vae.simulate(None, key=jax.random.key(1))
         >>> z.shape, x.shape
         ((2,), (6,))
