@@ -83,6 +83,14 @@ class HasExactPosterior(AbstractModel):
         """Return p(z | x, c)."""
 
 
+class HasExactConditional(AbstractModel):
+    """A model with closed-form expectations of hidden entries given observed ones."""
+
+    @abstractmethod
+    def conditional_mean(self, datum: Datum) -> Float[Array, "d"]:
+        """Return E[x | x_observed, c], the observed entries unchanged."""
+
+
 class HasExpectationMaximization(HasExactEvidence):
     """A model with closed-form E- and M-steps on sums of sufficient statistics."""
 

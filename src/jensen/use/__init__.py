@@ -1,1 +1,8 @@
-"""use."""
+"""What a fitted model is for: encode, reconstruct, sample, score, impute."""
+
+from jensen.use.density import score
+from jensen.use.generate import sample
+from jensen.use.latents import encode, reconstruct
+from jensen.use.missing import impute
+
+__all__ = ["encode", "impute", "reconstruct", "sample", "score"]

@@ -1,0 +1,60 @@
+"""How probable rows are: scores for anomaly detection and model comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+
+from jensen.core import Datum, HasExactEvidence, Inference, independent_draws
+from jensen.errors import InputError
+from jensen.typing import PRNGKey, Scalar
+from jensen.use.afresh import ready
+from jensen.use.rows import inference_of, map_rows
+
+
+def score(fitted: Any, x: Any, *, key: PRNGKey | None = None, num_samples: int = 512) -> np.ndarray:
+    """Return log p(x) of every row, in nats: low scores are anomalies.
+
+    Exact where the model has an exact evidence, otherwise the importance-weighted lower bound
+    log (1/K) Σ p(x, zₖ)/q(zₖ) with zₖ ~ q.
+
+    Args:
+        fitted: What ``fit.*`` returned, or an ``Inference``.
+        x: Rows (N, D), or ``fit.Data``.
+        key: Randomness of the draws; fixed by default, so that rankings repeat.
+        num_samples: K, draws per row.
+
+    Returns:
+        (N,) log-densities in the data's own units, float64.
+
+    Raises:
+        InputError: If the number of columns is not the model's, or K is not positive.
+    """
+    if num_samples < 1:
+        raise InputError(f"score: num_samples is {num_samples}; it must be at least 1")
+    inference = inference_of(fitted)
+    key = jax.random.key(0) if key is None else key
+    if isinstance(inference.model, HasExactEvidence):
+        return map_rows(_exact, inference, x, key=key).astype(np.float64)
+    inference = ready(inference, x, key=key)
+    return map_rows(_weighted, inference, x, key=key, args=(num_samples,)).astype(np.float64)
+
+
+def _exact(inference: Inference, datum: Datum, key: PRNGKey) -> Scalar:
+    return inference.model.log_evidence(datum)
+
+
+def _weighted(inference: Inference, datum: Datum, key: PRNGKey, num_samples: int) -> Scalar:
+    to_q, to_draws = jax.random.split(key)
+    model, q = inference.bound_model(), inference.q(datum, key=to_q)
+
+    def one(key: PRNGKey) -> Scalar:
+        return independent_draws(model, q, datum, 1, key=key).log_w[0]
+
+    # one draw after another in small groups: K decoders at once would not fit the cache
+    log_w = jax.lax.map(one, jax.random.split(to_draws, num_samples), batch_size=16)
+    return logsumexp(log_w) - jnp.log(float(num_samples))

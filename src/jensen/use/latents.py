@@ -1,0 +1,85 @@
+"""From rows to latents and back: encode and reconstruct."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.core import Datum, HasObservation, Inference
+from jensen.dist import AbstractMoments, Categorical
+from jensen.errors import InputError
+from jensen.typing import Array, PRNGKey
+from jensen.use.afresh import ready
+from jensen.use.rows import inference_of, map_rows
+
+DRAWS = 64
+"""Draws a mean is taken over where it has no closed form."""
+
+
+def encode(fitted: Any, x: Any, *, key: PRNGKey | None = None) -> np.ndarray:
+    """Return the posterior mean E_q[z | x] of every row.
+
+    Args:
+        fitted: What ``fit.*`` returned, or an ``Inference``.
+        x: Rows (N, D), or ``fit.Data``.
+        key: Randomness, for posteriors that need it.
+
+    Returns:
+        (N, d) means; for a category, the probabilities of its K values.
+
+    Raises:
+        InputError: If the number of columns is not the model's.
+    """
+    inference, key = inference_of(fitted), _key(key)
+    inference = ready(inference, x, key=key)
+    return map_rows(_mean, inference, x, key=key)
+
+
+def reconstruct(fitted: Any, x: Any, *, key: PRNGKey | None = None) -> np.ndarray:
+    """Return E_q[E[x | z]], what the model makes of every row after passing it through its latents.
+
+    Args:
+        fitted: What ``fit.*`` returned, or an ``Inference``.
+        x: Rows (N, D), or ``fit.Data``.
+        key: Randomness of the draws of z; fixed by default, so that pictures repeat.
+
+    Returns:
+        (N, D) means in the data's own units; for categories, the probabilities (N, D, K).
+
+    Raises:
+        InputError: If the model has no likelihood to average, or the number of columns is not the model's.
+    """
+    inference, key = inference_of(fitted), _key(key)
+    if not isinstance(inference.model, HasObservation):
+        name = type(inference.model).__name__
+        raise InputError(f"reconstruct: {name} does not separate x from its latents")
+    inference = ready(inference, x, key=key)
+    return map_rows(_reconstruction, inference, x, key=key)
+
+
+def _mean(inference: Inference, datum: Datum, key: PRNGKey) -> Array:
+    q = inference.q(datum, key=key)
+    if isinstance(q, AbstractMoments):
+        return q.mean
+    if isinstance(q, Categorical):
+        return q.probs
+    draws = jax.vmap(lambda k: q.sample_and_log_prob(key=k)[0])(jax.random.split(key, DRAWS))
+    return jnp.mean(draws, axis=0)
+
+
+def _reconstruction(inference: Inference, datum: Datum, key: PRNGKey) -> Array:
+    q = inference.q(datum, key=key)
+    model = inference.bound_model()
+
+    def one(k: PRNGKey) -> Array:
+        z, _ = q.sample_and_log_prob(key=k)
+        return model.likelihood(z, datum.cond).mean
+
+    return jnp.mean(jax.vmap(one)(jax.random.split(key, DRAWS)), axis=0)
+
+
+def _key(key: PRNGKey | None) -> PRNGKey:
+    return jax.random.key(0) if key is None else key

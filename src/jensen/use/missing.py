@@ -1,0 +1,76 @@
+"""Filling in what was not observed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.core import (
+    Datum,
+    HasExactConditional,
+    HasExactPosterior,
+    HasObservation,
+    Inference,
+    independent_draws,
+)
+from jensen.errors import InputError
+from jensen.fit import Data
+from jensen.typing import Array, Float, PRNGKey
+from jensen.use.afresh import ready
+from jensen.use.rows import inference_of, map_rows
+
+
+def impute(fitted: Any, x: Any, *, mask: Any = None, key: PRNGKey, num_samples: int = 256) -> np.ndarray:
+    """Return the rows with every hidden entry replaced by E[x_hidden | x_observed].
+
+    Exact where the model has exact conditionals. Otherwise z is drawn from q(z | x_observed) and the draws
+    are reweighted by p(x_observed, z)/q(z), so that a poor q costs variance, not bias.
+
+    Args:
+        fitted: What ``fit.*`` returned, or an ``Inference``.
+        x: Rows (N, D), NaN where hidden, or ``fit.Data`` with a mask.
+        mask: True where observed; by default wherever x is not NaN.
+        key: Randomness of the draws.
+        num_samples: Draws of z per row.
+
+    Returns:
+        (N, D) complete rows; observed entries are unchanged.
+
+    Raises:
+        InputError: If nothing is hidden, or the model cannot say what hidden entries should be.
+    """
+    if not isinstance(x, Data):
+        x = np.asarray(x, dtype=np.float64)
+        x = Data(x, mask=~np.isnan(x) if mask is None else mask)
+    if x.mask is None or x.mask.all():
+        raise InputError("impute: no entry is hidden; mark them by NaN or pass mask= (True where observed)")
+    inference = inference_of(fitted)
+    if isinstance(inference.model, HasExactConditional):
+        means = map_rows(_exact, inference, x, key=key)
+    elif isinstance(inference.model, HasObservation):
+        means = map_rows(_weighted, ready(inference, x, key=key), x, key=key, args=(num_samples,))
+    else:
+        raise InputError(f"impute: {type(inference.model).__name__} cannot say what hidden entries should be")
+    return np.where(x.mask, x.x, means)
+
+
+def _exact(inference: Inference, datum: Datum, key: PRNGKey) -> Float[Array, "d"]:
+    return inference.model.conditional_mean(datum)
+
+
+def _weighted(inference: Inference, datum: Datum, key: PRNGKey, num_samples: int) -> Float[Array, "d"]:
+    to_q, to_draws = jax.random.split(key)
+    model, q = inference.bound_model(), inference.q(datum, key=to_q)
+    terms = independent_draws(model, q, datum, num_samples, key=to_draws)
+    exact = isinstance(model, HasExactPosterior) and type(inference.posterior).__name__ == "Exact"
+    log_w = jnp.zeros(num_samples) if exact else terms.log_w
+    means = jax.vmap(lambda z: _row(model.likelihood(z, datum.cond)))(terms.z)
+    return jax.nn.softmax(log_w) @ means
+
+
+def _row(law: Any) -> Float[Array, "d"]:
+    """The mean of each entry; the most probable category where a mean has no meaning."""
+    return law.mean if law.mean.ndim == 1 else law.mode
