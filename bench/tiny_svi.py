@@ -110,7 +110,38 @@ def jax_chunked() -> Run:
     return run
 
 
-SETUPS = {"jax chunked by hand": jax_chunked, "numpyro run": numpyro_run}
+def jensen_gradient() -> Run:
+    """A user's own model, one global q, `fit.gradient` with its progress bar."""
+    import warnings
+
+    import jax
+    import jensen as jn
+    import optax
+    from jensen import families, fit, gradients, objectives, posteriors
+    from tiny_model import Regression
+
+    adam = optax.adam(RATE)
+    calls = iter(range(1_000))
+    warnings.simplefilter("ignore", jn.errors.JensenWarning)  # "not jensen's own": true, and known
+
+    def run():
+        call = next(calls)
+        x, y = data(call)
+        posterior = posteriors.Global(families.DiagGaussian(D + 2), key=jax.random.key(0))
+        inference = jn.Inference(Regression(D), posterior, objectives.ELBO(), gradients.Reparam())
+        rows = fit.Data(y[:, None], cond=x)
+        fitted = fit.gradient(
+            inference, rows, key=jax.random.key(call), optimizer=adam, steps=STEPS, batch_size=N,
+            progress=True,
+        )  # fmt: skip
+        posterior = fitted.inference.posterior
+        q = posterior.family(posterior.params)
+        return lambda: {"elbo": elbo(np.asarray(q.loc), np.asarray(q.scale), x, y)}
+
+    return run
+
+
+SETUPS = {"jensen": jensen_gradient, "jax chunked by hand": jax_chunked, "numpyro run": numpyro_run}
 
 if __name__ == "__main__":
     settings = {"rows": N, "latents": D + 2, "steps": STEPS, "Adam": RATE, "progress bars": "on"}

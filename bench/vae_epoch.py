@@ -57,6 +57,7 @@ def _peer(module: str, function: str) -> Setup:
 
 
 SETUPS = {
+    "jensen": _peer("vae_jensen", "fit_gradient"),
     "jax scan by hand": _peer("vae_jax", "scan"),
     "torch": _peer("vae_torch", "plain"),
     "torch, fused Adam": _peer("vae_torch", "fused"),
