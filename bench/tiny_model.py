@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+
 from jensen import dist
 from jensen.core import AbstractLatentModel, Datum
 

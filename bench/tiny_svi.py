@@ -115,10 +115,11 @@ def jensen_gradient() -> Run:
     import warnings
 
     import jax
-    import jensen as jn
     import optax
-    from jensen import families, fit, gradients, objectives, posteriors
     from tiny_model import Regression
+
+    import jensen as jn
+    from jensen import families, fit, gradients, objectives, posteriors
 
     adam = optax.adam(RATE)
     calls = iter(range(1_000))
@@ -131,7 +132,7 @@ def jensen_gradient() -> Run:
         inference = jn.Inference(Regression(D), posterior, objectives.ELBO(), gradients.Reparam())
         rows = fit.Data(y[:, None], cond=x)
         fitted = fit.gradient(
-            inference, rows, key=jax.random.key(call), optimizer=adam, steps=STEPS, batch_size=N,
+            inference, rows, key=jax.random.key(call), optimizer=adam, steps=STEPS, batch_size=None,
             progress=True,
         )  # fmt: skip
         posterior = fitted.inference.posterior

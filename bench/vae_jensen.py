@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import jax
-import jensen as jn
 import optax
 from harness import Run
-from jensen import families, fit, gradients, models, objectives, posteriors
 from vae_epoch import BATCH, DATA, EPOCHS, HIDDEN, LATENT, RATE, Weights, elbo, images
+
+import jensen as jn
+from jensen import families, fit, gradients, models, objectives, posteriors
 
 
 def _inference(key: jax.Array) -> jn.Inference:
