@@ -1,1 +1,26 @@
-"""fit."""
+"""Fitting: one gradient loop, one EM loop, restarts, and what they return."""
+
+from jensen.fit.data import Data
+from jensen.fit.evaluate import evaluate
+from jensen.fit.gradient import gradient
+from jensen.fit.result import Fitted, History
+from jensen.fit.run import Run, load, save
+from jensen.fit.stop import AbstractStop, Converged, Patience
+from jensen.fit.tracker import JSONLines, TensorBoard, Tracker
+
+__all__ = [
+    "AbstractStop",
+    "Converged",
+    "Data",
+    "Fitted",
+    "History",
+    "JSONLines",
+    "Patience",
+    "Run",
+    "TensorBoard",
+    "Tracker",
+    "evaluate",
+    "gradient",
+    "load",
+    "save",
+]

@@ -1,0 +1,205 @@
+"""Climbing any objective by stochastic gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import optax
+
+from jensen.core import Datum, Inference
+from jensen.errors import InputError
+from jensen.fit.chunk import Program, State, chunk_length, start
+from jensen.fit.course import Calendar, Course, Validation, checkpoint_period
+from jensen.fit.data import Data
+from jensen.fit.evaluate import Blocks
+from jensen.fit.explain import explain
+from jensen.fit.fingerprint import Static, array_digest
+from jensen.fit.minimize import Outcome, minimize
+from jensen.fit.prepare import BatchLoss, Split, Trainable, check_fits, to_device
+from jensen.fit.progress import Progress
+from jensen.fit.result import Fitted
+from jensen.fit.run import Run, Session, save
+from jensen.fit.stop import AbstractStop
+from jensen.typing import PRNGKey, PyTree
+
+
+def gradient(
+    inference: Inference,
+    x: Any,
+    *,
+    key: PRNGKey,
+    optimizer: optax.GradientTransformation,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    validation: Any = None,
+    stop: AbstractStop | None = None,
+    run: Run | None = None,
+    trainable: Trainable | None = None,
+) -> Fitted:
+    """Fit an inference by stochastic gradient steps on its objective.
+
+    Each step averages the estimator's surrogate over a batch drawn without replacement. Members that choose
+    their start from the data do so once. The program is compiled once per structure and shapes; a later call
+    with new data of the same shape compiles nothing.
+
+    Args:
+        inference: Model, posterior, objective and gradient estimator.
+        x: Rows (N, D), or ``fit.Data`` with conditions, masks, lengths and weights.
+        key: Randomness of start, batches and draws.
+        optimizer: An optax transformation, which descends the loss.
+        epochs: Passes over the data; either this or ``steps``.
+        steps: Gradient steps.
+        batch_size: Rows a step, at most N; an epoch is ⌊N / batch_size⌋ steps. All rows by default.
+        validation: Rows held out; their bound is taken after every epoch (chunk of steps), with the same
+            noise each time.
+        stop: A rule that may end the fit early, ``fit.Patience`` or ``fit.Converged``.
+        run: A run directory for checkpoints, metrics and the model.
+        trainable: Picks what to train, as in ``lambda inference: inference.model``; the rest keeps its bits.
+            By default everything.
+
+    Returns:
+        The fitted inference, its history (nats per datum) and the reason it stopped: ``"epochs"``,
+        ``"steps"``, ``"patience"``, ``"converged"`` or ``"interrupted"`` (Ctrl-C keeps the last state).
+        Under ``fit.Patience`` the parameters are those with the best validation bound.
+
+    Raises:
+        InputError: If data or options cannot be used.
+        NonFiniteError: If the loss stays NaN or infinite at an eighth of the learning rate.
+
+    Example:
+        >>> import jax, numpy as np, optax, jensen as jn
+        >>> x = np.random.default_rng(0).normal(size=(100, 4))
+        >>> vae = jn.models.Decoder(4, 2, likelihood="gaussian", widths=(8,), key=jax.random.key(0))
+        >>> q = jn.posteriors.Amortized(
+        ...     jn.families.DiagGaussian(2), data_dim=4, widths=(8,), key=jax.random.key(1))
+        >>> fitted = jn.fit.gradient(
+        ...     jn.Inference(vae, q, jn.objectives.ELBO(), jn.gradients.Reparam()),
+        ...     x, key=jax.random.key(2), optimizer=optax.adam(1e-3), epochs=2, batch_size=50)
+        >>> fitted.stop_reason, len(fitted.history.bound)
+        ('epochs', 4)
+    """
+    data = Data.of(x)
+    size = _batch_size(data, batch_size)
+    _check_options(epochs, steps, stop, validation)
+    check_fits(inference, data)
+    to_start, to_fit, to_validate = jax.random.split(key, 3)
+    inference = inference.initialize_from(data.rows(), key=to_start)
+    split = Split.of(inference, trainable)
+    split.check_trainable()
+    loss = BatchLoss(split.static, data.num_data)
+    program = Program(loss, Static(optimizer), data.num_data, size)
+    held_out = None if validation is None else _held_out(inference, Data.of(validation), to_validate)
+    rows = to_device(data)
+    state = start(program, split.params, inference.gradient.init(inference), to_fit)
+
+    epoch = program.steps_per_epoch if steps is None else None
+    session = None if run is None else Session(run, _identity(program, split, rows, held_out, stop, key))
+    calendar = Calendar(
+        total=steps if steps is not None else (epochs or 0) * program.steps_per_epoch,
+        chunk=chunk_length(split.params, size or data.num_data),
+        validate=epoch if held_out is not None else 0,
+        checkpoint=0 if run is None else checkpoint_period(run.checkpoint_every, epoch),
+    )
+    course = Course(
+        split, calendar, num_data=data.num_data, validation=held_out, stop=stop, session=session
+    )
+    state, reason = _climb(
+        program, course, course.resume(state), split.frozen, rows, loss
+    )
+    reason = reason or ("epochs" if steps is None else "steps")
+    fitted = Fitted(
+        split.join(course.parameters(state)),
+        course.history(int(state.step)),
+        reason,
+        meta=_meta(program, data, split, state),
+    )
+    if run is not None:
+        save(fitted, run.folder)
+    return fitted
+
+
+def _climb(
+    program: Program, course: Course, state: State, frozen: PyTree, rows: Datum, loss: BatchLoss
+) -> Outcome:
+    """Run the loop under a progress bar, unless a resumed run had ended already."""
+    try:
+        if course.reason is not None:
+            return Outcome(state, course.reason)
+        with Progress(course.calendar.total, int(state.step)) as course.bar:
+            outcome = minimize(
+                program,
+                state,
+                frozen,
+                rows,
+                boundary=course.calendar.boundary,
+                watch=course.watch,
+                explain=lambda state: explain(program, loss, state, frozen, rows),
+            )
+        course.checkpoint(outcome.state)
+        return outcome
+    finally:
+        course.close()
+
+
+def _batch_size(data: Data, batch_size: int | None) -> int | None:
+    """Return the rows per step, None where that is all of them."""
+    if batch_size is None:
+        return None
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; it must be at least 1")
+    if batch_size > data.num_data:
+        raise InputError(
+            f"batch_size={batch_size} is larger than the data, {data.num_data} rows; lower it, or leave it "
+            "out to use all rows"
+        )
+    return None if batch_size == data.num_data else batch_size
+
+
+def _check_options(epochs: int | None, steps: int | None, stop: AbstractStop | None, validation: Any) -> None:
+    if (epochs is None) == (steps is None):
+        raise InputError("give either epochs= or steps=, one of the two")
+    for name, value in (("epochs", epochs), ("steps", steps)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    if stop is not None and stop.needs_validation and validation is None:
+        raise InputError(
+            f"{type(stop).__name__} watches the validation bound: pass validation=, or use fit.Converged"
+        )
+
+
+def _held_out(inference: Inference, data: Data, key: PRNGKey) -> Validation:
+    check_fits(inference, data, training=False)
+    return Validation(Blocks.of(to_device(data, index=False)), data.weights, key)
+
+
+def _identity(
+    program: Program,
+    split: Split,
+    rows: Datum,
+    held_out: Validation | None,
+    stop: AbstractStop | None,
+    key: PRNGKey,
+) -> dict[str, str]:
+    """Hash what a resumed run must share with the run it continues."""
+    return {
+        "data set": array_digest(rows),
+        "validation set": "" if held_out is None else array_digest((held_out.blocks.rows, held_out.weights)),
+        "inference": split.static.digest() + array_digest((split.params, split.frozen)),
+        "optimizer": program.optimizer.digest(),
+        "batch size": str(program.batch_size),
+        "stopping rule": repr(stop),
+        "key": array_digest(jax.random.key_data(key)),
+    }
+
+
+def _meta(program: Program, data: Data, split: Split, state: State) -> dict[str, Any]:
+    return {
+        "num_data": data.num_data,
+        "data_dim": data.data_dim,
+        "batch_size": program.batch_size or data.num_data,
+        "steps_per_epoch": program.steps_per_epoch,
+        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(split.params)),
+        "rate": float(state.rate),
+    }

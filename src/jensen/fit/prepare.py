@@ -1,0 +1,152 @@
+"""From an inference and a user's data to what the compiled program takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.core import ChecksData, Datum, Estimate, HasBatchTerm, IndexesData, Inference
+from jensen.errors import InputError
+from jensen.fit.data import Data
+from jensen.fit.fingerprint import Static
+from jensen.nets import fixed
+from jensen.typing import Array, PRNGKey, PyTree, Scalar
+
+Trainable = Callable[[Inference], Any]
+"""Picks the parts of an inference to train: a node, or a tuple of nodes."""
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """The surrogate whose gradient the estimator promises, averaged over a batch.
+
+    Attributes:
+        static: What of the inference is not an array.
+        num_data: Size of the data set.
+    """
+
+    static: Static
+    num_data: int
+
+    def __call__(
+        self, params: PyTree, frozen: PyTree, rows: Datum, *, key: PRNGKey, step: Any, memory: PyTree
+    ) -> tuple[Scalar, tuple[Scalar, PyTree]]:
+        """Return the loss, and the bound with the estimator's memory averaged over the batch."""
+        inference: Inference = eqx.combine(params, frozen, self.static.value)
+        each = self.estimates(inference, rows, key=key, step=step, memory=memory)
+        weight = 1.0 if rows.weight is None else rows.weight
+        loss, value = jnp.mean(weight * each.surrogate), jnp.mean(weight * each.value)
+        objective = inference.objective
+        if isinstance(objective, HasBatchTerm) and objective.couples_data:
+            loss = loss + objective.batch_term(each.terms, each.q, step, self.num_data)
+        return loss, (value, jax.tree.map(lambda leaf: leaf.mean(0), each.state))
+
+    def estimates(
+        self, inference: Inference, rows: Datum, *, key: PRNGKey, step: Any, memory: PyTree
+    ) -> Estimate:
+        """Return the estimate of every row, stacked."""
+
+        def one(datum: Datum, key: PRNGKey) -> Estimate:
+            return inference.gradient(
+                inference, datum, key=key, step=step, num_data=self.num_data, state=memory
+            )
+
+        return jax.vmap(one)(rows, jax.random.split(key, rows.x.shape[0]))
+
+
+@dataclass(frozen=True)
+class Split:
+    """An inference in three parts: what is trained, the other arrays, and the rest."""
+
+    params: PyTree
+    frozen: PyTree
+    static: Static
+
+    @classmethod
+    def of(cls, inference: Inference, trainable: Trainable | None = None) -> Split:
+        """Split once; the parts are put together again inside the compiled program.
+
+        Raises:
+            InputError: If ``trainable`` does not pick parts of the inference.
+        """
+        mask = fixed.trainable(inference)
+        if trainable is not None:
+            nothing = jax.tree.map(lambda _: False, inference)
+            try:
+                chosen = eqx.tree_at(trainable, nothing, replace_fn=lambda n: jax.tree.map(lambda _: True, n))
+            except (AttributeError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"trainable must pick parts of the inference, as lambda inference: inference.model does "
+                    f"({error})"
+                ) from error
+            mask = jax.tree.map(lambda a, b: a and b, mask, chosen)
+        params, rest = eqx.partition(inference, mask)
+        frozen, static = eqx.partition(rest, eqx.is_array)
+        return cls(jax.tree.map(jnp.asarray, params), frozen, Static(static))
+
+    def check_trainable(self) -> None:
+        """Refuse to train nothing.
+
+        Raises:
+            InputError: If no floating-point array is left to train.
+        """
+        if not jax.tree.leaves(self.params):
+            raise InputError("nothing to train: no floating-point array is left; check trainable=")
+
+    def join(self, params: PyTree) -> Inference:
+        """Put the inference together again with other parameters."""
+        return eqx.combine(params, self.frozen, self.static.value)
+
+
+def to_device(data: Data, *, index: bool = True) -> Datum:
+    """Move rows to the device once: numbers in the default float, lengths and indices as integers."""
+    rows, real = data.rows(), jnp.result_type(float)
+
+    def number(leaf: np.ndarray) -> Array:
+        return jnp.asarray(leaf, jnp.int32 if leaf.dtype.kind in "iu" else real)
+
+    return Datum(
+        jnp.asarray(rows.x, real),
+        jax.tree.map(number, rows.cond),
+        jnp.asarray(rows.index) if index else None,
+        None if rows.mask is None else jnp.asarray(rows.mask),
+        None if rows.steps is None else jnp.asarray(rows.steps, jnp.int32),
+        None if rows.weight is None else jnp.asarray(rows.weight, real),
+    )
+
+
+def check_fits(inference: Inference, data: Data, *, training: bool = True) -> None:
+    """Refuse data that the inference cannot take.
+
+    Raises:
+        InputError: Another number of columns, values outside the support, a per-datum posterior with other
+            data, or weights under an objective that averages over the batch itself.
+    """
+    model, posterior, objective = inference.model, inference.posterior, inference.objective
+    if isinstance(model, ChecksData):
+        if data.data_dim != model.data_dim:
+            raise InputError(
+                f"X has {data.data_dim} features, but {type(model).__name__} is expecting {model.data_dim} "
+                "features as input."
+            )
+        model.check_data(data.rows())
+    if isinstance(posterior, IndexesData):
+        name = type(posterior).__name__
+        if not training:
+            raise InputError(f"{name} has no posterior for new rows; use posteriors.Amortized, or refit")
+        if posterior.num_data != data.num_data:
+            raise InputError(
+                f"{name} was made for {posterior.num_data} rows, x has {data.num_data}: they must agree"
+            )
+    if training and data.weights is not None and isinstance(objective, HasBatchTerm):
+        if objective.couples_data:
+            raise InputError(
+                f"weights do not reach the batch term of {type(objective).__name__}; drop them, or grant "
+                "free bits per datum (free_bits_over='datum')"
+            )
