@@ -11,15 +11,18 @@ all; ratios are taken within a round. Only one worker computes at any moment.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib.metadata
 import json
 import os
 import platform
+import pty
 import subprocess
 import sys
-import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,23 +67,36 @@ class Benchmark:
 
 
 class Worker:
-    """A contestant in a process of its own, driven by one line per command."""
+    """A contestant in a process of its own, driven by one line per command.
+
+    Its stderr is a terminal (a pseudo one, read by a thread), so that progress bars are really drawn.
+    """
 
     def __init__(self, script: str, name: str):
         self.name = name
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the worker)
+        self._log: deque[bytes] = deque(maxlen=200)
+        terminal, stderr = pty.openpty()
         self._process = subprocess.Popen(
-            [sys.executable, script, "--worker", name],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            [sys.executable, script, "--worker", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=stderr, text=True, env=os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
         )  # fmt: skip
+        os.close(stderr)
+        self._reader = threading.Thread(target=self._drain, args=(terminal,), daemon=True)
+        self._reader.start()
         self.setup_seconds = self._answer()["seconds"]
+
+    def _drain(self, terminal: int) -> None:
+        with contextlib.suppress(OSError):  # how a pseudo-terminal says that the other end is gone
+            while block := os.read(terminal, 4096):
+                self._log.append(block)
+        os.close(terminal)
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self._log.seek(0)
-            raise RuntimeError(f"{self.name} died:\n{self._log.read()[-3000:]}")
+            self._reader.join(5)
+            raise RuntimeError(f"{self.name} died:\n{b''.join(self._log).decode(errors='replace')[-3000:]}")
         return json.loads(line)
 
     def run(self) -> dict[str, Any]:
@@ -96,7 +112,7 @@ class Worker:
 
 
 def _serve(setup: Setup) -> None:
-    """Answer commands; whatever the libraries print goes to the log, progress bars included."""
+    """Answer commands; whatever the libraries print goes to the terminal, never among the answers."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     start = time.perf_counter()

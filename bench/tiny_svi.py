@@ -133,7 +133,6 @@ def jensen_gradient() -> Run:
         rows = fit.Data(y[:, None], cond=x)
         fitted = fit.gradient(
             inference, rows, key=jax.random.key(call), optimizer=adam, steps=STEPS, batch_size=None,
-            progress=True,
         )  # fmt: skip
         posterior = fitted.inference.posterior
         q = posterior.family(posterior.params)
