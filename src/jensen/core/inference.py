@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
+import equinox as eqx
 import jax
 
 from jensen.core.datum import Datum
 from jensen.core.gradient import AbstractGradient
 from jensen.core.model import AbstractModel, InitializesFromData, live
-from jensen.core.objective import AbstractObjective
+from jensen.core.objective import AbstractObjective, LogMeanOfWeights
 from jensen.core.posterior import AbstractPosterior, SharesLatent
 from jensen.core.verdict import AbstractInference, Verdict, worst
 from jensen.dist import AbstractDistribution
@@ -80,7 +83,7 @@ class Inference(AbstractInference):
             ``refused``, with one line of reason.
         """
         members = (self.model, self.posterior, self.objective, self.gradient)
-        own = [type(m).__name__ for m in members if not type(m).__module__.startswith("jensen.")]
+        own = list(dict.fromkeys(name for member in members for name in _own(member)))
         verdicts = [m.rule(self) for m in (self.posterior, self.objective, self.gradient)]
         if own:
             why = f"{', '.join(own)}: not jensen's own, so nothing here vouches for its gradient"
@@ -92,8 +95,19 @@ class Inference(AbstractInference):
         return live(self.model, self.posterior)
 
     def share(self, num_data: Any) -> Any:
-        """Return the part of the prior and of q one datum answers for: 1, or 1/N for one shared z."""
-        return 1.0 / num_data if isinstance(self.posterior, SharesLatent) else 1.0
+        """Return the part of the prior and of q one datum answers for: 1, or 1/N for one shared z.
+
+        Raises:
+            CombinationError: If z is shared by several data under a bound that does not add over data.
+        """
+        if not isinstance(self.posterior, SharesLatent):
+            return 1.0
+        if isinstance(self.objective, LogMeanOfWeights) and not (isinstance(num_data, int) and num_data == 1):
+            raise CombinationError(
+                f"{type(self.objective).__name__} is not additive over the {num_data} data that share one z; "
+                "use objectives.ELBO()"
+            )
+        return 1.0 / num_data
 
     def q(self, datum: Datum, *, key: PRNGKey) -> AbstractDistribution:
         """Infer the latents of one datum."""
@@ -117,3 +131,20 @@ class Inference(AbstractInference):
             for member, k in zip((self.model, self.posterior), keys, strict=True)
         )
         return Inference(model, posterior, self.objective, self.gradient)
+
+
+def _own(part: Any) -> Iterator[str]:
+    """Name the user's own classes among a member and its parts: a family, a prior, a baseline.
+
+    Networks are anyone's and vouch for nothing, so only what descends from a class of jensen's counts.
+    """
+    if not isinstance(part, eqx.Module):
+        return
+    if not _ours(type(part)) and any(_ours(base) for base in type(part).__mro__):
+        yield type(part).__name__
+    for field in dataclasses.fields(part):
+        yield from _own(getattr(part, field.name))
+
+
+def _ours(cls: type) -> bool:
+    return cls.__module__.startswith("jensen.")

@@ -57,6 +57,12 @@ class HasObservation(AbstractLatentModel):
         """Return p(x | z, c)."""
 
 
+class HasLatentDim(AbstractLatentModel):
+    """A model that can say how long z is, as families count it; one of another length is then refused."""
+
+    latent_dim: eqx.AbstractVar[int]
+
+
 class LooksAtPosterior(AbstractModel):
     """A model whose prior is made from the live posterior (VampPrior) without owning it."""
 

@@ -12,6 +12,12 @@ from jensen.dist.protocol import AbstractEnumerable, AbstractMoments
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar
 
 
+def times_log(weight: Float[Array, "*s"], log_p: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Return weight·log p, where 0 · (−∞) is 0 in the value and in every gradient."""
+    impossible = (weight == 0) & jnp.isneginf(log_p)
+    return weight * jnp.where(impossible, 0.0, log_p)
+
+
 class Categorical(AbstractEnumerable):
     """One category in 0..K−1, with unnormalized log-probabilities."""
 
@@ -72,7 +78,7 @@ class OneHot(AbstractEnumerable, AbstractMoments):
 
     def log_prob(self, z: Float[Array, "vk"]) -> Float[Array, "v"]:
         """Return the log-probability of each block, in nats."""
-        return (z.reshape(self.logits.shape) * jax.nn.log_softmax(self.logits)).sum(-1)
+        return times_log(z.reshape(self.logits.shape), jax.nn.log_softmax(self.logits)).sum(-1)
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "vk"], Float[Array, "v"]]:
         """Draw every block."""
@@ -108,7 +114,8 @@ class Bernoulli(AbstractEnumerable, AbstractMoments):
 
     def log_prob(self, z: Float[Array, "d"]) -> Scalar:
         """Return Σᵢ zᵢ log pᵢ + (1 − zᵢ) log(1 − pᵢ), in nats."""
-        return (z * self.logits - jax.nn.softplus(self.logits)).sum()
+        one, zero = jax.nn.log_sigmoid(self.logits), jax.nn.log_sigmoid(-self.logits)
+        return (times_log(z, one) + times_log(1 - z, zero)).sum()
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "d"], Scalar]:
         """Draw every variable."""

@@ -109,12 +109,35 @@ class LowRankGaussian(AbstractGaussian):
 
     @property
     def scale_tril(self) -> Float[Array, "d d"]:
-        """Cholesky factor of the covariance."""
-        return jnp.linalg.cholesky(self.factor @ self.factor.T + jnp.diag(self.scale**2))
+        """Cholesky factor of the covariance, by a QR decomposition of its root [Wᵀ; diag(scale)]."""
+        upper = jnp.linalg.qr(jnp.concatenate([self.factor.T, jnp.diag(self.scale)]), mode="r")
+        return (upper * jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)[:, None]).T
+
+    @property
+    def log_det_scale(self) -> Scalar:
+        """Half the log-determinant of the covariance."""
+        _, upper = self._whitened()
+        return jnp.log(self.scale).sum() + jnp.log(jnp.abs(jnp.diagonal(upper))).sum()
 
     def log_prob(self, z: Float[Array, "d"]) -> Scalar:
-        """Return log N(z; loc, W Wᵀ + diag(scale²)), in nats, by the matrix-inversion lemma."""
-        return nd.LowRankMultivariateNormal(self.loc, self.factor, self.scale**2).log_prob(z)
+        """Return log N(z; loc, W Wᵀ + diag(scale²)), in nats.
+
+        With F = diag(scale)⁻¹ W and y = diag(scale)⁻¹ (z − loc), the Mahalanobis distance is
+        min_u |y − F u|² + |u|²: the residual of a least-squares problem, which, unlike the
+        matrix-inversion lemma, never squares the condition number.
+        """
+        basis, upper = self._whitened()
+        d, r = self.factor.shape
+        y = jnp.concatenate([(z - self.loc) / self.scale, jnp.zeros(r, self.loc.dtype)])
+        residual = y - basis @ (basis.T @ y)
+        log_det = jnp.log(self.scale).sum() + jnp.log(jnp.abs(jnp.diagonal(upper))).sum()
+        return -0.5 * (residual**2).sum() - log_det - 0.5 * d * jnp.log(2 * jnp.pi)
+
+    def _whitened(self) -> tuple[Float[Array, "dr r"], Float[Array, "r r"]]:
+        """Return the QR decomposition of [F; I]."""
+        own = jnp.eye(self.factor.shape[-1], dtype=self.factor.dtype)
+        basis, upper = jnp.linalg.qr(jnp.concatenate([self.factor / self.scale[:, None], own]))
+        return basis, upper
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "d"], Scalar]:
         """Draw z = loc + W ε₁ + scale·ε₂."""

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
-from jensen.dist.discrete import Bernoulli, Categorical, OneHot
-from jensen.dist.gaussian import AbstractGaussian, DiagGaussian
+from jensen.dist.discrete import Bernoulli, Categorical, OneHot, times_log
+from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, LowRankGaussian
 from jensen.dist.protocol import AbstractDistribution, Empty
 from jensen.dist.stopped import StoppedSample
 from jensen.typing import Array, Float, Scalar
@@ -78,6 +78,12 @@ def _diagonal(q: DiagGaussian, p: DiagGaussian, z: Any) -> Scalar:
     return kl_per_dimension(q, p).sum()
 
 
+@register_kl(LowRankGaussian, DiagGaussian)
+def _low_rank(q: LowRankGaussian, p: DiagGaussian, z: Any) -> Scalar:
+    inside = (q.variance + (q.loc - p.loc) ** 2) / p.scale**2
+    return 0.5 * (inside - 1).sum() + jnp.log(p.scale).sum() - q.log_det_scale
+
+
 @register_kl(AbstractGaussian, AbstractGaussian)
 def _gaussian(q: AbstractGaussian, p: AbstractGaussian, z: Any) -> Scalar:
     lq, lp = q.scale_tril, p.scale_tril
@@ -88,18 +94,19 @@ def _gaussian(q: AbstractGaussian, p: AbstractGaussian, z: Any) -> Scalar:
 
 @register_kl(Categorical, Categorical)
 def _categorical(q: Categorical, p: Categorical, z: Any) -> Scalar:
-    return _discrete(q.logits, p.logits)
+    return _discrete(jax.nn.log_softmax(q.logits), jax.nn.log_softmax(p.logits)).sum(-1)
 
 
 @register_kl(OneHot, OneHot)
 def _one_hot(q: OneHot, p: OneHot, z: Any) -> Float[Array, "v"]:
-    return _discrete(q.logits, p.logits)
+    return _discrete(jax.nn.log_softmax(q.logits), jax.nn.log_softmax(p.logits)).sum(-1)
 
 
 @register_kl(Bernoulli, Bernoulli)
 def _bernoulli(q: Bernoulli, p: Bernoulli, z: Any) -> Scalar:
-    both = [jnp.stack([jnp.zeros_like(d.logits), d.logits], -1) for d in (q, p)]
-    return _discrete(*both).sum()
+    one = _discrete(jax.nn.log_sigmoid(q.logits), jax.nn.log_sigmoid(p.logits))
+    zero = _discrete(jax.nn.log_sigmoid(-q.logits), jax.nn.log_sigmoid(-p.logits))
+    return (one + zero).sum()
 
 
 @register_kl(Empty, AbstractDistribution)
@@ -107,8 +114,7 @@ def _empty(q: Empty, p: AbstractDistribution, z: Any) -> Scalar:
     return jnp.zeros(())
 
 
-def _discrete(q_logits: Array, p_logits: Array) -> Array:
-    log_q, log_p = jax.nn.log_softmax(q_logits), jax.nn.log_softmax(p_logits)
+def _discrete(log_q: Array, log_p: Array) -> Array:
+    """Return q (log q − log p) for each value; one that q rules out costs nothing, whatever p says."""
     probability = jnp.exp(log_q)
-    # 0 · (−∞) is 0 here, not NaN: a category q rules out costs nothing
-    return jnp.where(probability > 0, probability * (log_q - log_p), 0.0).sum(-1)
+    return times_log(probability, log_q) - times_log(probability, log_p)

@@ -40,11 +40,14 @@ def log_prob_observed(
 
     Args:
         law: The law of the row.
-        x: The row; unobserved entries may hold anything finite.
+        x: The row; unobserved entries may hold anything, NaN too.
         mask: True where observed; ``None`` means everywhere.
     """
-    entries = law.log_prob_entries(x)
-    return entries.sum() if mask is None else jnp.where(mask, entries, 0.0).sum()
+    if mask is None:
+        return law.log_prob_entries(x).sum()
+    # filled before as well as after: a NaN in x would reach the gradient as 0 · NaN
+    entries = law.log_prob_entries(jnp.where(mask, x, 0.0))
+    return jnp.where(mask, entries, 0.0).sum()
 
 
 class BernoulliRow(AbstractObservation):

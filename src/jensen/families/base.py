@@ -9,6 +9,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from jensen.dist import AbstractDensity
+from jensen.errors import InputError
 from jensen.typing import Array, Float
 
 LOG_SCALE_BOUND = 10.0
@@ -43,3 +44,13 @@ class AbstractFamily(eqx.Module):
 def bounded_exp(raw: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """Return exp(b tanh(raw / b)) with b = 10: a scale that can neither vanish nor overflow."""
     return jnp.exp(LOG_SCALE_BOUND * jnp.tanh(raw / LOG_SCALE_BOUND))
+
+
+def at_least(name: str, value: int, least: int) -> None:
+    """Refuse a size that is too small.
+
+    Raises:
+        InputError: If ``value`` is below ``least``.
+    """
+    if value < least:
+        raise InputError(f"family: {name} is {value}; it must be at least {least}")

@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from jensen import dist
-from jensen.families.base import AbstractFamily
+from jensen.families.base import AbstractFamily, at_least
 from jensen.typing import Array, Float
 
 
@@ -20,6 +20,9 @@ class Categorical(AbstractFamily):
 
     law: ClassVar[type[dist.AbstractDensity]] = dist.Categorical
     num_classes: int
+
+    def __check_init__(self):
+        at_least("num_classes", self.num_classes, 2)
 
     @property
     def num_params(self) -> int:
@@ -52,6 +55,10 @@ class OneHot(AbstractFamily):
     num_classes: int
     num_variables: int = 1
 
+    def __check_init__(self):
+        at_least("num_classes", self.num_classes, 2)
+        at_least("num_variables", self.num_variables, 1)
+
     @property
     def num_params(self) -> int:
         """V·K."""
@@ -80,6 +87,9 @@ class Bernoulli(AbstractFamily):
 
     law: ClassVar[type[dist.AbstractDensity]] = dist.Bernoulli
     latent_dim: int
+
+    def __check_init__(self):
+        at_least("latent_dim", self.latent_dim, 1)
 
     @property
     def num_params(self) -> int:

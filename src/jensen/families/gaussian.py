@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen import dist
-from jensen.families.base import AbstractFamily, bounded_exp
+from jensen.families.base import AbstractFamily, at_least, bounded_exp
 from jensen.typing import Array, Float
 
 
@@ -27,6 +27,9 @@ class DiagGaussian(AbstractFamily):
 
     law: ClassVar[type[dist.AbstractDensity]] = dist.DiagGaussian
     latent_dim: int
+
+    def __check_init__(self):
+        at_least("latent_dim", self.latent_dim, 1)
 
     @property
     def num_params(self) -> int:
@@ -52,6 +55,9 @@ class FullGaussian(AbstractFamily):
 
     law: ClassVar[type[dist.AbstractDensity]] = dist.FullGaussian
     latent_dim: int
+
+    def __check_init__(self):
+        at_least("latent_dim", self.latent_dim, 1)
 
     @property
     def num_params(self) -> int:
@@ -81,6 +87,10 @@ class LowRankGaussian(AbstractFamily):
     law: ClassVar[type[dist.AbstractDensity]] = dist.LowRankGaussian
     latent_dim: int
     rank: int
+
+    def __check_init__(self):
+        at_least("latent_dim", self.latent_dim, 1)
+        at_least("rank", self.rank, 1)
 
     @property
     def num_params(self) -> int:

@@ -17,7 +17,7 @@ from jensen.core import (
     Verdict,
     live,
 )
-from jensen.dist import AbstractDistribution, AbstractEnumerable, Reparameterized, stop
+from jensen.dist import AbstractDensity, AbstractDistribution, AbstractEnumerable, Reparameterized, stop
 from jensen.typing import PRNGKey, Scalar
 
 Wrap = Callable[[Any], AbstractDistribution]
@@ -71,6 +71,14 @@ def not_reparameterized(inference: AbstractInference, name: str) -> Verdict | No
         return None
     instead = "Enumerate or ScoreFunction" if issubclass(law, AbstractEnumerable) else "ScoreFunction"
     return Verdict("refused", f"{name}: {law.__name__} is not reparameterizable; use gradients.{instead}")
+
+
+def has_no_score(inference: AbstractInference, name: str) -> Verdict | None:
+    """Refuse laws that can be sampled but not evaluated: their score cannot be taken apart."""
+    law = inference.posterior.law(inference.model)
+    if issubclass(law, AbstractDensity):
+        return None
+    return Verdict("refused", f"{name}: {law.__name__} has no log_prob to score; use gradients.Reparam()")
 
 
 def couples_data(inference: AbstractInference) -> bool:

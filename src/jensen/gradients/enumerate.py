@@ -21,7 +21,7 @@ from jensen.core import (
     live,
     score,
 )
-from jensen.dist import AbstractEnumerable, Draw
+from jensen.dist import AbstractCarrying, AbstractEnumerable, Draw
 from jensen.errors import CombinationError
 from jensen.gradients.common import Evaluation, couples_data, descend
 from jensen.typing import Array, Int, PRNGKey, PyTree
@@ -76,6 +76,10 @@ class Enumerate(AbstractGradient):
         if not issubclass(law, AbstractEnumerable):
             return Verdict(
                 "refused", f"Enumerate: {law.__name__} has infinitely many values; use gradients.Reparam()"
+            )
+        if issubclass(law, AbstractCarrying):
+            return Verdict(
+                "refused", f"Enumerate: {law.__name__} brings a carry with each draw; use gradients.Reparam()"
             )
         if couples_data(inference):
             return Verdict(

@@ -16,8 +16,15 @@ from jensen.core import (
     MeanOverDraws,
     Verdict,
 )
-from jensen.dist import AbstractDistribution, StoppedScore, stop
-from jensen.gradients.common import Evaluation, Wrap, descend, make_draws, not_reparameterized
+from jensen.dist import StoppedScore, stop
+from jensen.gradients.common import (
+    Evaluation,
+    Wrap,
+    descend,
+    has_no_score,
+    make_draws,
+    not_reparameterized,
+)
 from jensen.typing import Array, Int, PRNGKey, PyTree
 
 
@@ -74,7 +81,9 @@ class StickTheLanding(AbstractGradient):
 
     def rule(self, inference: AbstractInference) -> Verdict:
         """Refuse objectives in which the dropped score does not average to zero."""
-        if refusal := not_reparameterized(inference, "StickTheLanding"):
+        if refusal := not_reparameterized(inference, "StickTheLanding") or has_no_score(
+            inference, "StickTheLanding"
+        ):
             return refusal
         objective = inference.objective
         if isinstance(objective, LogMeanOfWeights):
@@ -119,16 +128,22 @@ class DoublyReparam(AbstractGradient):
         state: PyTree,
     ) -> Estimate:
         """Estimate for one datum."""
-        draws = make_draws(inference, datum, key=key, num_data=num_data, wrap=_stopped_score)
-        terms, q = draws(stop(inference.model), inference.posterior)
-        of_model, _ = draws(inference.model, stop(inference.posterior))
+        to_q, to_draws = jax.random.split(key)
+        objective, share = inference.objective, inference.share(num_data)
+        # cut p and q, not their parameters: a prior may be made of the posterior, a posterior of the model
+        p = inference.bound_model()
+        q = inference.posterior(p, datum, key=to_q)
+        terms = objective.draw(stop(p), StoppedScore(q), datum, key=to_draws, share=share)
+        of_model = objective.draw(p, stop(q), datum, key=to_draws, share=share)
         weight = stop(jax.nn.softmax(terms.log_w))
         surrogate = terms.penalty.mean() - jnp.sum(weight**2 * terms.log_w) - jnp.sum(weight * of_model.log_w)
-        return Estimate(surrogate, stop(inference.objective.bound(terms)), None, terms, q)
+        return Estimate(surrogate, stop(objective.bound(terms)), None, terms, q)
 
     def rule(self, inference: AbstractInference) -> Verdict:
         """Demand an importance-weighted bound and a reparameterizable law."""
-        if refusal := not_reparameterized(inference, "DoublyReparam"):
+        if refusal := not_reparameterized(inference, "DoublyReparam") or has_no_score(
+            inference, "DoublyReparam"
+        ):
             return refusal
         if not isinstance(inference.objective, LogMeanOfWeights):
             return Verdict(
@@ -137,10 +152,6 @@ class DoublyReparam(AbstractGradient):
                 "use gradients.StickTheLanding() or gradients.Reparam()",
             )
         return Verdict("unbiased")
-
-
-def _stopped_score(q: Any) -> AbstractDistribution:
-    return StoppedScore(q)
 
 
 def _along_path(

@@ -20,8 +20,8 @@ from jensen.core import (
     Terms,
     Verdict,
 )
-from jensen.dist import AbstractDensity, AbstractDistribution, StoppedSample, stop
-from jensen.gradients.common import Evaluation, couples_data, descend, make_draws
+from jensen.dist import AbstractCarrying, AbstractDistribution, StoppedSample, stop
+from jensen.gradients.common import Evaluation, couples_data, descend, has_no_score, make_draws
 from jensen.typing import Array, Float, Int, PRNGKey, PyTree, Scalar
 
 
@@ -71,7 +71,8 @@ class LeaveOneOut(AbstractBaseline):
 
         def without(k: Int[Array, ""]) -> Scalar:
             def replace(leaf: Array) -> Array:
-                others = (leaf.sum(0) - leaf[k]) / (draws - 1)
+                # not sum − leaf[k], which loses the digits that draws far from zero have in common
+                others = leaf.at[k].set(0.0).sum(0) / (draws - 1)
                 return leaf.at[k].set(others)
 
             numbers = eqx.tree_at(lambda t: (t.z, t.carry), terms, (None, None), is_leaf=lambda x: x is None)
@@ -131,9 +132,13 @@ class ScoreFunction(AbstractGradient):
         """Demand a density, enough draws, and no term across data."""
         law = inference.posterior.law(inference.model)
         name = type(self.baseline).__name__
-        if not issubclass(law, AbstractDensity):
+        if refusal := has_no_score(inference, "ScoreFunction"):
+            return refusal
+        if issubclass(law, AbstractCarrying):
             return Verdict(
-                "refused", f"ScoreFunction: {law.__name__} has no log_prob to score; use gradients.Reparam()"
+                "refused",
+                f"ScoreFunction: the carry of {law.__name__} holds the draw it came from, which cannot be "
+                "held constant without cutting it; use gradients.Reparam()",
             )
         needed = self.baseline.min_samples
         if inference.objective.num_samples < needed:

@@ -49,7 +49,9 @@ class Frame(Fixed):
         clean = np.where(w > 0, x, 0.0)
         shift = ((w * clean).sum(0) / total).astype(np.float32)  # what is stored is what is subtracted
         spread = np.sqrt((w * (clean - shift) ** 2).sum(0) / total)
-        scale = np.where(spread > 0, spread, 1.0).astype(np.float32)
+        # below one unit in the last place of the stored shift a column is constant, whatever the rounding
+        resolution = np.finfo(np.float32).eps * np.abs(shift) + np.finfo(np.float32).tiny
+        scale = np.where(spread > resolution, spread, 1.0).astype(np.float32)
         return cls(jnp.asarray(shift), jnp.asarray(scale))
 
     def enter(self, x: Float[Array, "*n d"]) -> Float[Array, "*n d"]:

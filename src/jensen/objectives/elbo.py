@@ -126,6 +126,11 @@ class ELBO(MeanOverDraws, HasBatchTerm):
             )
         if self.kl_balance is not None:
             return Verdict("biased", "ELBO(kl_balance=...) follows two losses, the gradient of no one bound")
+        if self._has_free_bits and (self.closed_form_kl == "sampled" or not _has_closed_form(q, model)):
+            return Verdict(
+                "biased",
+                "ELBO(free_bits=...) with a sampled KL: the mean of max(sample, free nats) is not max(KL, ·)",
+            )
         return Verdict("exact")
 
     @property

@@ -4,25 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from jensen.core import AbstractLatentModel, Verdict
+from jensen.core import AbstractLatentModel, HasExactEvidence, HasLatentDim, Verdict
 from jensen.dist import AbstractEnumerable, Bernoulli, Categorical, OneHot
 from jensen.families import AbstractFamily
 
 _SPACES: tuple[type, ...] = (Categorical, OneHot, Bernoulli)
+_USE = {
+    Categorical: "families.Categorical",
+    OneHot: "families.OneHot",
+    Bernoulli: "families.Bernoulli",
+    object: "families.DiagGaussian",
+}
 
 
 def family_matches_prior(family: AbstractFamily, model: Any) -> Verdict:
     """Refuse a family whose samples do not live where the model's prior does."""
     if not isinstance(model, AbstractLatentModel):
-        return Verdict("unbiased")
+        if isinstance(model, HasExactEvidence):
+            name = type(model).__name__
+            return Verdict("refused", f"{name} has no latents to infer; use posteriors.Exact()")
+        return Verdict("exact")
     q, p = family.law, model.prior_law
     if space(q) is not space(p):
         return Verdict(
             "refused",
             f"{type(family).__name__} family with a {p.__name__} prior: they live on different spaces; "
-            f"use a family of the prior's kind, or change the model's prior",
+            f"use {_USE.get(space(p), 'a family over the same values')}, or change the model's prior",
         )
-    return Verdict("unbiased")
+    if isinstance(model, HasLatentDim) and family.latent_dim != model.latent_dim:
+        return Verdict(
+            "refused",
+            f"{type(family).__name__} family of length {family.latent_dim} with a model whose latents have "
+            f"length {model.latent_dim}; use families.{type(family).__name__} of the model's length",
+        )
+    return Verdict("exact")
 
 
 def space(law: type) -> type:

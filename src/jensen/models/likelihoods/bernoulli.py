@@ -41,6 +41,11 @@ class Bernoulli(AbstractLikelihood):
                 "bernoulli likelihood: x holds values strictly between 0 and 1; a Bernoulli only knows 0 and "
                 "1: binarize x (datasets.binarize, --binarize sample|threshold) or use likelihood='gaussian'"
             )
+        if low < 0:
+            raise InputError(
+                f"bernoulli likelihood: x ranges over {low:g}..{high:g}, not 0 and 1: use "
+                "likelihood='gaussian', or binarize x (datasets.binarize, --binarize threshold)"
+            )
         raise InputError(
             f"bernoulli likelihood: x ranges over {low:g}..{high:g}, not 0 and 1: divide by {high:g} and "
             "binarize (datasets.binarize, --binarize sample|threshold), or use likelihood='gaussian'"

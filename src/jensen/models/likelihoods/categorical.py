@@ -44,6 +44,8 @@ class Categorical(AbstractLikelihood):
     def check(self, x: np.ndarray, mask: np.ndarray | None) -> None:
         """Refuse anything but whole numbers in 0..K−1."""
         seen = x if mask is None else x[mask]
+        if not seen.size:
+            return
         if (seen != np.floor(seen)).any():
             raise InputError("categorical likelihood: x holds fractions; code categories as 0, 1, 2, …")
         low, high = seen.min(), seen.max()

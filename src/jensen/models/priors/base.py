@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 
 from jensen.dist import AbstractDensity
+from jensen.errors import InputError
 from jensen.typing import Array, Float
 
 
@@ -24,3 +25,13 @@ class AbstractPrior(eqx.Module):
     @abstractmethod
     def features(self, z: Any) -> Float[Array, "d"]:
         """Write z as the vector a decoder network reads, length ``latent_dim``."""
+
+
+def at_least(name: str, value: int, least: int) -> None:
+    """Refuse a size that is too small.
+
+    Raises:
+        InputError: If ``value`` is below ``least``.
+    """
+    if value < least:
+        raise InputError(f"prior: {name} is {value}; it must be at least {least}")

@@ -8,14 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jensen import dist
-from jensen.errors import InputError
-from jensen.models.priors.base import AbstractPrior
+from jensen.models.priors.base import AbstractPrior, at_least
 from jensen.typing import Array, Float, Int
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"prior: {name} is {value}; it must be at least {least}")
 
 
 class Categorical(AbstractPrior):
@@ -30,7 +24,7 @@ class Categorical(AbstractPrior):
     logits: Float[Array, "k"]
 
     def __init__(self, num_classes: int):
-        _at_least("num_classes", num_classes, 2)
+        at_least("num_classes", num_classes, 2)
         self.num_classes = num_classes
         self.logits = jnp.zeros(num_classes)
 
@@ -62,8 +56,8 @@ class OneHot(AbstractPrior):
     logits: Float[Array, "v k"]
 
     def __init__(self, num_classes: int, num_variables: int = 1):
-        _at_least("num_classes", num_classes, 2)
-        _at_least("num_variables", num_variables, 1)
+        at_least("num_classes", num_classes, 2)
+        at_least("num_variables", num_variables, 1)
         self.num_classes = num_classes
         self.num_variables = num_variables
         self.logits = jnp.zeros((num_variables, num_classes))
@@ -94,7 +88,7 @@ class Bernoulli(AbstractPrior):
     logits: Float[Array, "d"]
 
     def __init__(self, latent_dim: int):
-        _at_least("latent_dim", latent_dim, 1)
+        at_least("latent_dim", latent_dim, 1)
         self.latent_dim = latent_dim
         self.logits = jnp.zeros(latent_dim)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jensen import dist
 from jensen.families import bounded_exp
-from jensen.models.priors.base import AbstractPrior
+from jensen.models.priors.base import AbstractPrior, at_least
 from jensen.typing import Array, Float
 
 
@@ -21,6 +21,9 @@ class StandardNormal(AbstractPrior):
 
     law: ClassVar[type[dist.AbstractDensity]] = dist.DiagGaussian
     latent_dim: int
+
+    def __check_init__(self):
+        at_least("latent_dim", self.latent_dim, 1)
 
     def __call__(self, cond: Any) -> dist.DiagGaussian:
         """Return N(0, I)."""
@@ -44,6 +47,7 @@ class LearnedGaussian(AbstractPrior):
     log_scale: Float[Array, "d"]
 
     def __init__(self, latent_dim: int):
+        at_least("latent_dim", latent_dim, 1)
         self.latent_dim = latent_dim
         self.loc = jnp.zeros(latent_dim)
         self.log_scale = jnp.zeros(latent_dim)

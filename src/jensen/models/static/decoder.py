@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import (
-    AbstractLatentModel,
     ChecksData,
     Datum,
+    HasLatentDim,
     HasObservation,
     InitializesFromData,
     Simulates,
@@ -25,7 +25,7 @@ from jensen.nets import MLP
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 
-class Decoder(HasObservation, AbstractLatentModel, Simulates, ChecksData, InitializesFromData):
+class Decoder(HasObservation, HasLatentDim, Simulates, ChecksData, InitializesFromData):
     r"""p(x, z) = p(z) p(x | net(z)), with a neural network between latents and likelihood.
 
     Unobserved entries drop out of the likelihood exactly, its entries being independent given z. At the
@@ -93,6 +93,11 @@ class Decoder(HasObservation, AbstractLatentModel, Simulates, ChecksData, Initia
         self.likelihood_family = family
         self.data_dim = data_dim
         self.initialized = False
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of z as the network reads it."""
+        return self.prior.latent_dim
 
     @property
     def prior_law(self) -> type[AbstractDensity]:
