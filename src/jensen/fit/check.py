@@ -52,7 +52,8 @@ def check_columns(x: np.ndarray, mask: np.ndarray | None) -> None:
         seen = mask.reshape(flat.shape)
         low = np.where(seen, flat, np.inf).min(0)
         constant = low >= np.where(seen, flat, -np.inf).max(0)
-    if flat.dtype.kind == "f" and constant.any() and x.ndim == 2:
+    bits = ((flat == 0) | (flat == 1)).all()  # a pixel that is never lit harms nobody
+    if flat.dtype.kind == "f" and constant.any() and x.ndim == 2 and not bits:
         names = ", ".join(str(c) for c in np.flatnonzero(constant)[:5])
         more = f" and {int(constant.sum()) - 5} more" if constant.sum() > 5 else ""
         warnings.warn(f"x: constant column {names}{more}: consider dropping it", JensenWarning, stacklevel=4)
