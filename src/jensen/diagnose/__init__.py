@@ -1,1 +1,9 @@
-"""diagnose."""
+"""How tight the bound is, whether latents are used, and how noisy the gradient is."""
+
+from jensen.diagnose.estimate import Effort, Estimate
+from jensen.diagnose.evidence import Evidence, evidence
+from jensen.diagnose.gap import Gap, gap
+from jensen.diagnose.progress import Progress, Silent
+from jensen.diagnose.simulated import Bracket
+
+__all__ = ["Bracket", "Effort", "Estimate", "Evidence", "Gap", "Progress", "Silent", "evidence", "gap"]

@@ -1,0 +1,108 @@
+"""q*, the best member of the family for each row: two climbs, the better one by an independent estimate."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.core import Datum, HasFamily, IndexesData
+from jensen.diagnose.elbo import plain_elbo
+from jensen.diagnose.estimate import Effort
+from jensen.diagnose.progress import Progress
+from jensen.diagnose.rows import count, per_row
+from jensen.fit.per_datum import optimal_parameters
+from jensen.posteriors import PerDatum
+from jensen.typing import PRNGKey
+
+TOLERANCE = 0.1
+"""Nats a climb may still gain, or its two starts may end apart, before it is called unfinished."""
+
+
+class Optimum(NamedTuple):
+    """The best member found for each row.
+
+    Attributes:
+        params: Family parameters, (N, p).
+        converged: Whether the chosen climb had stopped gaining, (N,).
+        apart: How far the bounds of the two starts ended from each other, in nats, (N,).
+    """
+
+    params: np.ndarray
+    converged: np.ndarray
+    apart: np.ndarray
+
+
+@eqx.filter_jit
+def _climb(model: Any, posterior: Any, fresh: bool, effort: Effort, rows: Datum, keys: Any) -> Optimum:
+    family = posterior.family
+
+    def one(datum: Datum, key: Any) -> Optimum:
+        perturb, first, second, judge = jax.random.split(key, 4)
+        plain = family.initial_params()
+        noise = jax.random.normal(perturb, plain.shape)
+        own = plain + 0.3 * noise if fresh else posterior.parameters(datum)
+        starts = jnp.stack([own, plain])
+        climbs = jax.vmap(
+            lambda start, key: optimal_parameters(
+                model, family, datum, start, key=key,
+                steps=effort.steps, num_samples=effort.draws, learning_rate=effort.learning_rate,
+            )
+        )(starts, jnp.stack([first, second]))  # fmt: skip
+        # equal noise for both: only their difference matters here
+        value, _ = jax.vmap(lambda p: plain_elbo(model, family(p), datum, effort.samples, key=judge))(
+            climbs.params
+        )
+        best = jnp.argmax(jnp.where(jnp.isfinite(value), value, -jnp.inf))
+        chosen = jax.tree.map(lambda leaf: leaf[best], climbs)
+        done = jnp.abs(chosen.gain) < TOLERANCE + 3 * chosen.gain_se
+        return Optimum(chosen.params, done & jnp.isfinite(value[best]), jnp.abs(value[0] - value[1]))
+
+    return jax.vmap(one)(rows, keys)
+
+
+def optimize(
+    model: Any,
+    posterior: HasFamily,
+    rows: Datum,
+    effort: Effort,
+    *,
+    fresh: bool,
+    key: PRNGKey,
+    progress: Progress,
+) -> Optimum:
+    """Find q* for each row.
+
+    Args:
+        model: The model as the draws see it.
+        posterior: Its family is searched; its own parameters are the first start, the family's the second.
+        rows: Stacked rows.
+        effort: Steps, draws and learning rate.
+        fresh: The posterior knows nothing of these rows: a perturbed start takes the place of its own.
+        key: Randomness.
+        progress: Told of every block.
+    """
+    return per_row(
+        lambda rows, keys: _climb(model, posterior, fresh, effort, rows, keys),
+        rows,
+        key=key,
+        progress=progress,
+        label="best member of the family",
+    )
+
+
+def tabled(posterior: HasFamily, params: np.ndarray, rows: Datum, *, key: PRNGKey) -> tuple[PerDatum, Datum]:
+    """Return the found members as a posterior of their own, and the rows renumbered to match."""
+    table = PerDatum(posterior.family, num_data=count(rows), key=key)
+    table = eqx.tree_at(lambda q: q.table, table, jnp.asarray(params))
+    return table, eqx.tree_at(
+        lambda d: d.index, rows, np.arange(count(rows), dtype=np.int32), is_leaf=lambda leaf: leaf is None
+    )
+
+
+def knows(posterior: Any, num_data: int, split: str) -> bool:
+    """Whether a posterior can speak of these rows: one with parameters per training row only of those."""
+    return not isinstance(posterior, IndexesData) or (split == "train" and posterior.num_data == num_data)

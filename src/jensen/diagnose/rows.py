@@ -1,0 +1,87 @@
+"""Which rows are looked at, and the loop over blocks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.core import Datum
+from jensen.diagnose.progress import Progress
+from jensen.errors import InputError
+from jensen.fit.data import Data
+from jensen.typing import PRNGKey, PyTree
+
+BLOCK = 25
+"""Most rows in one compiled call: it bounds memory, and progress is shown between calls."""
+
+
+def choose(x: Any, rows: int | None, *, key: PRNGKey) -> Datum:
+    """Return the rows to look at, stacked: all of them, or a random choice without replacement.
+
+    Args:
+        x: An array (N, D) or ``fit.Data``.
+        rows: How many; ``None`` for all.
+        key: Randomness of the choice.
+
+    Raises:
+        InputError: If ``rows`` is not positive.
+    """
+    if rows is not None and rows < 1:
+        raise InputError(f"rows is {rows}; it must be at least 1, or None for all rows")
+    data = Data.of(x)
+    stacked = data.rows()
+    if rows is None or rows >= data.num_data:
+        return stacked
+    chosen = np.sort(np.asarray(jax.random.permutation(key, data.num_data))[:rows])
+    return jax.tree.map(lambda leaf: leaf[chosen], stacked)
+
+
+def count(rows: Datum) -> int:
+    """Return the number of stacked rows."""
+    return len(rows.x)
+
+
+def weight_of(rows: Datum) -> np.ndarray | None:
+    """Return the row weights as the host sees them."""
+    return None if rows.weight is None else np.asarray(rows.weight)
+
+
+def per_row(
+    function: Callable[..., PyTree],
+    rows: Any,
+    *,
+    key: PRNGKey,
+    progress: Progress,
+    label: str,
+    block: int = BLOCK,
+) -> PyTree:
+    """Call ``function(rows, keys)`` on blocks of equal size and join the results as numpy arrays.
+
+    Row i gets a key made from its place alone, so that no noise is shared between rows and the size of blocks
+    changes nothing but rounding.
+
+    Args:
+        function: Takes a block of rows and as many keys; returns arrays with a leading axis of rows.
+        rows: A tree of arrays with a leading axis of rows.
+        key: Randomness.
+        progress: Told of every block.
+        label: What is being done, for the progress bar.
+        block: Most rows per call.
+    """
+    n = len(jax.tree.leaves(rows)[0])
+    blocks = -(-n // block)
+    size = -(-n // blocks)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+    parts = []
+    progress.start(label, blocks)
+    for first in range(0, n, size):
+        index = np.minimum(np.arange(first, first + size), n - 1)  # the last block repeats the last row
+        part = function(jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), rows), keys[index])  # noqa: B023
+        keep = min(size, n - first)
+        parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:keep], part))  # noqa: B023
+        progress.advance()
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

@@ -1,0 +1,72 @@
+"""Small aligned tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jensen.diagnose.gap import Gap
+
+
+def columns(rows: list[tuple[str, ...]]) -> str:
+    """Align cells: the first column to the left, the others to the right.
+
+    Example:
+        >>> print(columns([("a", "1.0"), ("long", "10.0")]))
+        a      1.0
+        long  10.0
+    """
+    width = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(width[0]), *(c.rjust(w) for c, w in zip(row[1:], width[1:], strict=True))]
+        ).rstrip()
+        for row in rows
+    )
+
+
+def number(value: float | None) -> str:
+    """Write three decimals, or ``n/a``."""
+    return "n/a" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def gap_table(gap: Gap) -> str:
+    """Write the decomposition as a table with its settings and flags."""
+
+    def row(name: str, estimate: Any) -> tuple[str, str, str]:
+        value, se = estimate
+        return name, number(value), "" if math.isnan(se) else f"± {se:.3f}"
+
+    evidence = gap.log_evidence
+    rows = [
+        row("L[q], the plain ELBO", gap.elbo),
+        row("+ amortization gap", gap.amortization),
+        row("+ approximation gap", gap.approximation),
+        row("= log p(x)", (evidence.value, evidence.se)),
+        row("total gap", gap.total),
+    ]
+    if gap.training_bound is not None:
+        rows.append(row("bound trained on", gap.training_bound))
+    lines = [f"where the bound is lost ({gap.units}; {gap.num_data} rows, {gap.split})", columns(rows)]
+    lines.append(_sides(gap))
+    if gap.simulated is not None:
+        s = gap.simulated
+        lines.append(
+            f"on {s.num_data} simulated rows log p(x) lies in [{s.lower:.3f}, {s.upper:.3f}] "
+            f"(width {s.width:.3f}) with confidence {s.confidence:g}"
+        )
+    return "\n".join([*lines, *(f"! {flag}" for flag in gap.flags)])
+
+
+def _sides(gap: Gap) -> str:
+    evidence = gap.log_evidence
+    if evidence.lower_kind == "exact":
+        return f"log p(x) is exact ({evidence.method})"
+    how = ", ".join(f"{n} {name}" for name, n in evidence.settings.items())
+    upper = "no upper side" if evidence.upper is None else f"{evidence.upper:.3f} ({evidence.upper_kind})"
+    text = f"log p(x) between {evidence.lower:.3f} ({evidence.lower_kind}) and {upper}"
+    width = evidence.median_width
+    return f"{text}\n{evidence.method}: {how}" + (
+        "" if width is None else f"; median interval width {width:.3f}"
+    )
