@@ -1,7 +1,6 @@
 """The first socket: models p(x, z | c), and what some of them can do besides."""
 
-from __future__ import annotations
-
+# annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
 from typing import Any, ClassVar
 
@@ -109,7 +108,7 @@ class HasExpectationMaximization(HasExactEvidence):
         """
 
     @abstractmethod
-    def maximization(self, statistics: PyTree) -> HasExpectationMaximization:
+    def maximization(self, statistics: PyTree) -> "HasExpectationMaximization":
         """Return the model that maximizes the expected complete log-likelihood."""
 
 
@@ -119,7 +118,7 @@ class InitializesFromData(eqx.Module):
     initialized: eqx.AbstractVar[bool]
 
     @abstractmethod
-    def initialize_from(self, rows: Datum, *, key: PRNGKey) -> InitializesFromData:
+    def initialize_from(self, rows: Datum, *, key: PRNGKey) -> "InitializesFromData":
         """Return a copy started from the data, with ``initialized`` set. Host code; rows are numpy arrays."""
 
 

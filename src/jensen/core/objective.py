@@ -1,7 +1,6 @@
 """The third socket: objectives, what is climbed."""
 
-from __future__ import annotations
-
+# annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
 from typing import Any
 

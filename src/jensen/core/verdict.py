@@ -1,7 +1,6 @@
 """Four choices as their members see them, how well they fit together, and the words for it."""
 
-from __future__ import annotations
-
+# annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
 from typing import Any, Literal, NamedTuple
 

@@ -1,7 +1,6 @@
 """A family turns a vector of unconstrained numbers into a law over latents."""
 
-from __future__ import annotations
-
+# annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
 from typing import ClassVar
 

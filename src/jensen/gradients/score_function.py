@@ -1,7 +1,6 @@
 """The score-function estimator: any latents, discrete ones too, at the price of variance."""
 
-from __future__ import annotations
-
+# annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
 from typing import Any
 

@@ -1,7 +1,6 @@
 """A likelihood turns a network's output into a law of one row."""
 
-from __future__ import annotations
-
+# annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
 
 import equinox as eqx
@@ -36,5 +35,5 @@ class AbstractLikelihood(eqx.Module):
     @abstractmethod
     def start(
         self, x: np.ndarray, mask: np.ndarray | None, weight: np.ndarray | None
-    ) -> tuple[AbstractLikelihood, Float[Array, "p"]]:
+    ) -> tuple["AbstractLikelihood", Float[Array, "p"]]:
         """Choose data-dependent constants and the output bias at which the law matches the column means."""

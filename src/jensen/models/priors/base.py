@@ -1,7 +1,6 @@
 """A prior over latents, possibly learned, possibly conditional."""
 
-from __future__ import annotations
-
+# annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
 from typing import Any, ClassVar
 
