@@ -1,5 +1,6 @@
 """Fitting: one gradient loop, one EM loop, restarts, and what they return."""
 
+from jensen.fit.best_of import best_of
 from jensen.fit.data import Data
 from jensen.fit.evaluate import evaluate
 from jensen.fit.gradient import gradient
@@ -19,6 +20,7 @@ __all__ = [
     "Run",
     "TensorBoard",
     "Tracker",
+    "best_of",
     "evaluate",
     "gradient",
     "load",

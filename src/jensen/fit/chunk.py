@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -19,9 +19,10 @@ CAPACITY = 1_000
 """Most steps in one call of the compiled program."""
 
 _WORK = 3e10
-"""Parameters × rows × steps in one call: about a second on two cores, so that a bar moves and Ctrl-C works."""
+"""Parameters × rows × steps in one call: about a second on two cores, so that a bar moves, Ctrl-C works."""
 
 
+@runtime_checkable
 class Loss(Protocol):
     """What is descended. Hashable by content, so that equal losses share a compiled program."""
 

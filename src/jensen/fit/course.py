@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
-import jax
 import numpy as np
 
 from jensen.errors import InputError
@@ -98,7 +96,9 @@ class Course:
         self._bounds[step - len(values) : step] = values
         self._events += events
         due = self._validation is not None and (
-            step % self.calendar.validate == 0 or step == self.calendar.total if self.calendar.validate else True
+            step % self.calendar.validate == 0 or step == self.calendar.total
+            if self.calendar.validate
+            else True
         )
         if due:
             self._validate(step, state.params)

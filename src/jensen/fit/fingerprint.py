@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import inspect
 import types
 from typing import Any
 
@@ -107,7 +108,8 @@ def _key(value: Any, seen: dict[int, int]) -> Any:
     if isinstance(value, types.FunctionType):
         return _function(value, seen)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        parts = tuple((f.name, _key(getattr(value, f.name, None), seen)) for f in dataclasses.fields(value))
+        held = {f.name: inspect.getattr_static(value, f.name, None) for f in dataclasses.fields(value)}
+        parts = tuple((name, _key(part, seen)) for name, part in held.items())
         return (_Same(type(value)), *parts)
     return _Same(value)
 

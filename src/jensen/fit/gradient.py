@@ -102,12 +102,8 @@ def gradient(
         validate=epoch if held_out is not None else 0,
         checkpoint=0 if run is None else checkpoint_period(run.checkpoint_every, epoch),
     )
-    course = Course(
-        split, calendar, num_data=data.num_data, validation=held_out, stop=stop, session=session
-    )
-    state, reason = _climb(
-        program, course, course.resume(state), split.frozen, rows, loss
-    )
+    course = Course(split, calendar, num_data=data.num_data, validation=held_out, stop=stop, session=session)
+    state, reason = _climb(program, course, course.resume(state), split.frozen, rows, loss)
     reason = reason or ("epochs" if steps is None else "steps")
     fitted = Fitted(
         split.join(course.parameters(state)),

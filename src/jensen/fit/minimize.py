@@ -94,14 +94,13 @@ def _roll_back(
     """Return the state before the chunk with its rate halved, and one line about it."""
     rate = float(state.rate) / 2
     bad = _find(program, state, frozen, rows, reached)
+    what = f"step {bad.step}: {explain(bad.state)}"
     if rate < 2.0**-MAX_HALVINGS:
         raise NonFiniteError(
-            f"step {bad.step}: {explain(bad.state)}, even at 1/{2**MAX_HALVINGS} of the learning rate; lower the "
-            "learning rate, clip gradients, or check the model at this data"
+            f"{what}, even at 1/{2**MAX_HALVINGS} of the learning rate; lower the learning rate, clip "
+            "gradients, or check the model at this data"
         )
-    event = (
-        f"step {bad.step}: {explain(bad.state)}; back to step {int(state.step)}, learning rate halved to {rate:g}x"
-    )
+    event = f"{what}; back to step {int(state.step)}, learning rate halved to {rate:g}x"
     return eqx.tree_at(lambda s: s.rate, state, jnp.asarray(rate, state.rate.dtype)), event
 
 

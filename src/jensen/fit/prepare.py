@@ -44,6 +44,7 @@ class BatchLoss:
         loss, value = jnp.mean(weight * each.surrogate), jnp.mean(weight * each.value)
         objective = inference.objective
         if isinstance(objective, HasBatchTerm) and objective.couples_data:
+            assert each.terms is not None  # rules refuse estimators without draws
             loss = loss + objective.batch_term(each.terms, each.q, step, self.num_data)
         return loss, (value, jax.tree.map(lambda leaf: leaf.mean(0), each.state))
 
@@ -144,9 +145,9 @@ def check_fits(inference: Inference, data: Data, *, training: bool = True) -> No
             raise InputError(
                 f"{name} was made for {posterior.num_data} rows, x has {data.num_data}: they must agree"
             )
-    if training and data.weights is not None and isinstance(objective, HasBatchTerm):
-        if objective.couples_data:
-            raise InputError(
-                f"weights do not reach the batch term of {type(objective).__name__}; drop them, or grant "
-                "free bits per datum (free_bits_over='datum')"
-            )
+    couples = isinstance(objective, HasBatchTerm) and objective.couples_data
+    if training and data.weights is not None and couples:
+        raise InputError(
+            f"weights do not reach the batch term of {type(objective).__name__}; drop them, or grant "
+            "free bits per datum (free_bits_over='datum')"
+        )

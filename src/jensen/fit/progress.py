@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 
 class Progress:
@@ -20,7 +20,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Progress:
         from rich.console import Console
 
         console = Console(stderr=True)

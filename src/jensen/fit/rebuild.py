@@ -6,7 +6,6 @@ anything else has to come from a template.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 
 from jensen.errors import CorruptRunError, InputError
 from jensen.fit.names import is_known, resolve
-from jensen.fit.structure import ABSENT, Described, Json, Opened, join, open_node, to_host
+from jensen.fit.structure import ABSENT, Described, Json, Opened, join, open_node, stored_fields, to_host
 
 _NAMED = frozenset({"import", "foreign", "opaque"})
 _DATA = frozenset({"float", "int", "short", "complex", "bytes", "scalar", "bool", "str"})
@@ -89,7 +88,7 @@ def _close(kind: str, head: Json, children: Mapping[str, Any], like: Any, path: 
         make = jax.tree_util.Partial if head == "jax" else functools.partial
         return make(children[".func"], *children[".args"], **children[".keywords"])
     cls: Any = resolve(head, path) if like is ABSENT else type(like)
-    names = cls._fields if kind == "namedtuple" else [field.name for field in dataclasses.fields(cls)]
+    names = cls._fields if kind == "namedtuple" else list(stored_fields(cls))
     if {f".{name}" for name in names} != set(children):
         saved = ", ".join(key[1:] for key in children)
         raise CorruptRunError(

@@ -126,7 +126,9 @@ def unflatten(arrays: dict[str, Any], like: PyTree) -> PyTree:
     names = [jax.tree_util.keystr(path) for path, _ in leaves]
     if set(names) != set(arrays):
         odd = sorted(set(names) ^ set(arrays))[0]
-        raise CorruptRunError(f"the checkpoint and this fit disagree on {odd!r}; start over with resume=False")
+        raise CorruptRunError(
+            f"the checkpoint and this fit disagree on {odd!r}; start over with resume=False"
+        )
     for name, (_, leaf) in zip(names, leaves, strict=True):
         if (arrays[name].shape, arrays[name].dtype) != (leaf.shape, leaf.dtype):
             raise CorruptRunError(f"{name} has another shape in the checkpoint; start over with resume=False")

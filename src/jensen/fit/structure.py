@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
+from types import MemberDescriptorType
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -155,9 +157,11 @@ def _open_leaf(value: Any) -> Opened:
 
 
 def _open_dataclass(value: Any) -> Opened:
-    fields = {field.name: field for field in dataclasses.fields(value)}
+    fields = stored_fields(type(value))
     held = {name: getattr(value, name, ABSENT) for name in fields}
-    if set(getattr(value, "__dict__", fields)) != set(fields) or any(
+    attributes = getattr(value, "__dict__", fields).items()
+    # equinox marks with a sentinel what a module rebuilt from its leaves does not have
+    if {name for name, part in attributes if type(part).__name__ != "_Missing"} != set(fields) or any(
         part is ABSENT for part in held.values()
     ):
         # A wrapped function, or attributes smuggled past the fields.
@@ -165,6 +169,17 @@ def _open_dataclass(value: Any) -> Opened:
     static = {name: bool(field.metadata.get("static", False)) for name, field in fields.items()}
     items = {f".{name}": Child(held[name], static[name]) for name in fields}
     return Opened("module", class_path(type(value)), items)
+
+
+def stored_fields(cls: type) -> dict[str, dataclasses.Field]:
+    """The fields of a dataclass that its objects hold, without those a class answers by a property."""
+
+    def computed(field: dataclasses.Field) -> bool:
+        defaulted = (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+        on_class = inspect.getattr_static(cls, field.name, None)
+        return not (defaulted or on_class is None or isinstance(on_class, MemberDescriptorType))
+
+    return {field.name: field for field in dataclasses.fields(cls) if not computed(field)}
 
 
 def join(path: str, key: str) -> str:
