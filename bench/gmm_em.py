@@ -95,7 +95,27 @@ def jax_by_hand() -> Run:
     return run
 
 
+def jensen_em() -> Run:
+    from jensen import fit, models
+
+    p = problem()
+
+    def run():
+        gmm = models.GaussianMixture.with_parameters(np.full(K, 1 / K), p.mean, p.cov)
+        fitted = fit.em(gmm, p.x, steps=STEPS)
+
+        def quality():
+            m = fitted.model
+            reached = _score(p, *(np.asarray(v, np.float64) for v in (m.weights, m.means, m.covariances)))
+            return {"log p(x)": reached, "iterations": len(fitted.history.step)}
+
+        return quality
+
+    return run
+
+
 SETUPS = {
+    "jensen": jensen_em,
     "jax by hand": jax_by_hand,
     "scikit-learn": scikit_learn,
     "scikit-learn float32": scikit_learn_float32,
