@@ -1,4 +1,4 @@
-"""What one datum's log p(x) is known to be: its exact value, or estimates from below and above. Traced code."""
+"""What one datum's log p(x) is known to be: its exact value, or estimates from both sides. Traced code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.scipy.special import logsumexp
 
@@ -96,6 +97,31 @@ def frozen_kernels(path: Path, effort: Effort, *, key: PRNGKey) -> Kernels:
     return seen._replace(betas=betas, step_sizes=steps)
 
 
+class Given(eqx.Module):
+    """What is known of the latents behind a datum.
+
+    Attributes:
+        z: An exact draw of the posterior as one real vector; anything of that shape where there is none.
+        is_exact: Whether it is one.
+    """
+
+    z: Any
+    is_exact: Any
+
+    @classmethod
+    def nothing(cls, model: Any, posterior: Any, rows: Datum, *, key: PRNGKey) -> Given:
+        """Return the stand-in for real rows."""
+        first = jax.tree.map(lambda leaf: leaf[0], rows)
+        flat, _ = ravel_pytree(draw(posterior(model, first, key=key), key=key).z)
+        return cls(np.zeros((len(rows.x), flat.size), flat.dtype), np.zeros(len(rows.x), bool))
+
+    @classmethod
+    def exactly(cls, latents: Any) -> Given:
+        """Return stacked latents, known because the data was simulated from them."""
+        flat = np.asarray(jax.vmap(lambda z: ravel_pytree(z)[0])(latents))
+        return cls(flat, np.ones(len(flat), bool))
+
+
 class Sandwich(eqx.Module):
     """log p(x) from below and from above, for one datum, in nats.
 
@@ -113,18 +139,19 @@ class Sandwich(eqx.Module):
 
 
 def sandwich(
-    model: Any, posterior: Any, datum: Datum, z_exact: Any, effort: Effort, *, key: PRNGKey
+    model: Any, posterior: Any, datum: Datum, given: Given, effort: Effort, *, key: PRNGKey
 ) -> Sandwich:
     """Anneal between q and the posterior, forward and backward, with kernels frozen after a pilot run.
 
-    The pilot sees neither ``z_exact`` nor the weighted run's noise. The upper side reuses all forward chains but
-    one (see ``algorithms.ais.upper``: one backward chain among K suffices), which costs a single chain more.
+    The pilot sees neither the exact draw nor the weighted run's noise. The upper side reuses all forward
+    chains but one (see ``algorithms.ais.upper``: one backward chain among K suffices), which costs a single
+    chain more.
 
     Args:
         model: The model as the draws see it.
         posterior: The posterior.
         datum: One datum.
-        z_exact: The z that generated the datum; ``None`` on real data, where the end of a forward chain, picked by
+        given: The z that generated the datum, if it is known. Otherwise the end of a forward chain, picked by
             its weight, takes its place and the upper side is a heuristic.
         effort: Temperatures, chains and leapfrog steps.
         key: Fresh randomness for this datum.
@@ -138,13 +165,17 @@ def sandwich(
         return ais_forward(path, kernels, num_leapfrog=effort.leapfrog, key=key)
 
     runs = jax.vmap(forward)(jax.random.split(down, effort.chains))
-    if z_exact is None:
-        replaced = jax.random.categorical(pick, runs.log_weight)
-        start = runs.z[replaced]
-    else:
-        replaced, start = 0, ravel_pytree(z_exact)[0]
+    picked = jax.random.categorical(pick, runs.log_weight)
+    start = jnp.where(given.is_exact, given.z, runs.z[picked])
     back = ais_reverse(path, kernels, start, num_leapfrog=effort.leapfrog, key=up)
-    both = runs.log_weight.at[replaced].set(back.log_weight)
+    # an exact draw must not choose which chain it replaces
+    both = runs.log_weight.at[jnp.where(given.is_exact, 0, picked)].set(back.log_weight)
     return Sandwich(
         log_mean_exp(runs.log_weight), log_mean_exp(both), runs.log_weight.std(), runs.acceptance.mean()
     )
+
+
+@eqx.filter_jit
+def sandwiches(model: Any, posterior: Any, effort: Effort, rows: tuple[Datum, Given], keys: Any) -> Sandwich:
+    """Bracket a block of rows. Real and simulated rows share this one compiled function."""
+    return jax.vmap(lambda row, key: sandwich(model, posterior, row[0], row[1], effort, key=key))(rows, keys)

@@ -96,10 +96,10 @@ def gap(
 ) -> Gap:
     """Say how far the bound lies below log p(x), and whose fault it is.
 
-    q* is climbed to for each row from two starts and scored on noise it has not seen; rows where the climb had not
-    arrived are counted in ``flags`` and left out of every average. Posteriors with parameters per training row are
-    fitted afresh to other rows, and then have no amortization gap. With one z behind all data, all rows count as
-    one datum and every number is divided by N; pass the training data.
+    q* is climbed to for each row from two starts and scored on noise it has not seen; rows where the climb
+    had not arrived are counted in ``flags`` and left out of every average. Posteriors with parameters per
+    training row are fitted afresh to other rows, and then have no amortization gap. With one z behind all
+    data, all rows count as one datum and every number is divided by N; pass the training data.
 
     Args:
         inference: The fitted choices.
@@ -233,26 +233,33 @@ def _assemble(
         return Estimate.mean(columns[name][kept], weight)
 
     nothing = Estimate(float("nan"), float("nan"))
-    terms = {name: mean(name) if known else nothing for name in ("approximation", "amortization")}
+    approximation, amortization = (
+        mean(name) if known else nothing for name in ("approximation", "amortization")
+    )
     scale = evidence.num_data // n
     seen = {name: values[kept] for name, values in evidence.per_datum.items()}
     other = not isinstance(inference.objective, MeanOverDraws)
     return Gap(
         log_evidence=summarize(seen, evidence.method, effort, weight, int(kept.sum()) * scale),
         elbo=mean("elbo"),
-        **terms,
+        approximation=approximation,
+        amortization=amortization,
         total=mean("total"),
         training_bound=Estimate.mean(scores.training[kept], weight) if other else None,
         simulated=bracket,
         per_datum=columns,
-        flags=_flags(evidence, best, converged, terms),
+        flags=_flags(evidence, best, converged, approximation, amortization),
         num_data=int(kept.sum()) * scale,
         split=split,
     )
 
 
 def _flags(
-    evidence: Evidence, best: Optimum | None, converged: np.ndarray, terms: dict[str, Estimate]
+    evidence: Evidence,
+    best: Optimum | None,
+    converged: np.ndarray,
+    approximation: Estimate,
+    amortization: Estimate,
 ) -> tuple[str, ...]:
     flags = []
     if lost := int((~converged).sum()):
@@ -260,13 +267,12 @@ def _flags(
         flags.append(f"q* had not converged on {lost} of {len(converged)} rows: {what}; raise Effort.steps")
     if best is not None and (apart := int((best.apart > TOLERANCE).sum())):
         flags.append(
-            f"the two climbs to q* ended more than {TOLERANCE} nats apart on {apart} of {len(converged)} rows: "
-            "the better one counts"
+            f"the two climbs to q* ended over {TOLERANCE} nats apart on {apart} of {len(converged)} "
+            "rows: the better one counts"
         )
-    for name, order in (("amortization", "L[q] ≤ L[q*]"), ("approximation", "L[q*] ≤ log p(x)")):
-        value, se = terms[name]
-        if value < -3 * se - 1e-3:
-            flags.append(f"{order} is violated: the {name} gap is {value:.3f} ± {se:.3f}")
+    for gap, order in ((amortization, "L[q] ≤ L[q*]"), (approximation, "L[q*] ≤ log p(x)")):
+        if gap.value < -3 * gap.se - 1e-3:
+            flags.append(f"{order} is violated: {gap} nats lie between them")
     if evidence.upper_kind is None:
         flags.append("log p(x) is a lower bound only, and the gaps above it are too: no upper side is known")
     return tuple(flags)

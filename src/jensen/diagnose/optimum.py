@@ -31,9 +31,9 @@ class Optimum(NamedTuple):
         apart: How far the bounds of the two starts ended from each other, in nats, (N,).
     """
 
-    params: np.ndarray
-    converged: np.ndarray
-    apart: np.ndarray
+    params: Any
+    converged: Any
+    apart: Any
 
 
 @eqx.filter_jit

@@ -22,7 +22,8 @@ class Pooled(AbstractModel):
 
         def one(row: Datum) -> tuple[Any, Any]:
             if isinstance(base, AbstractLatentModel):
-                return base.log_likelihood(z, row), base.prior_of(row.cond).log_prob(z).sum()
+                prior: Any = base.prior_of(row.cond)
+                return base.log_likelihood(z, row), prior.log_prob(z).sum()
             return base.log_joint(z, row), jnp.zeros(())
 
         data, prior = jax.vmap(one)(datum)

@@ -16,6 +16,7 @@ from jensen.core import Datum, HasFamily, IndexesData, Simulates
 from jensen.diagnose import bounds
 from jensen.diagnose.bounds import Method
 from jensen.diagnose.estimate import Effort, finite
+from jensen.diagnose.evidence import sandwiched
 from jensen.diagnose.optimum import optimize, tabled
 from jensen.diagnose.progress import Progress
 from jensen.diagnose.rows import count, per_row
@@ -58,11 +59,11 @@ class Bracket:
 def simulated(
     model: Any, posterior: Any, rows: Datum, effort: Effort, *, key: PRNGKey, progress: Progress
 ) -> Bracket | None:
-    """Simulate as many rows as given (same conditions, same missing entries) and bracket their log p(x).
+    """Simulate as many rows as given (same conditions and missing entries) and bracket their log p(x).
 
-    The latent that generated a row is an exact draw of its posterior: it starts the backward chain, and nothing
-    else sees it. Every row has noise of its own, so the two means, moved apart by log(2/α)/N, hold the truth with
-    probability 1 − α.
+    The latent that generated a row is an exact draw of its posterior: it starts the backward chain, and
+    nothing else sees it. Every row has noise of its own, so the two means, moved apart by log(2/α)/N, hold
+    the truth with probability 1 − α.
 
     Args:
         model: The model as the draws see it.
@@ -77,8 +78,9 @@ def simulated(
     """
     if not isinstance(model, Simulates):
         return None
+    num = count(rows)
     to_data, to_q, to_run = jax.random.split(key, 3)
-    latents, data = _simulate(model, rows, jax.random.split(to_data, count(rows)))
+    latents, data = _simulate(model, rows, jax.random.split(to_data, num))
     if isinstance(posterior, HasFamily) and isinstance(posterior, IndexesData):
         found = optimize(model, posterior, data, effort, fresh=True, key=to_q, progress=progress)
         posterior, data = tabled(posterior, found.params, data, key=to_q)
@@ -86,21 +88,26 @@ def simulated(
     method = bounds.methods_for(model, posterior, first, key=to_q)[0]
     if method == "importance" and not isinstance(posterior(model, first, key=to_q), AbstractDensity):
         return None
-    low, high = per_row(
-        lambda rows, keys: _bracket(model, posterior, method, effort, rows, keys),
-        (latents, data),
-        key=to_run,
-        progress=progress,
-        label="simulated data",
-    )
+    if method == "ais":
+        known = (data, bounds.Given.exactly(latents))
+        out = sandwiched(model, posterior, known, effort, key=to_run, progress=progress)
+        low, high = out["lower"], out["upper"]
+    else:
+        low, high = per_row(
+            lambda rows, keys: _bracket(model, posterior, method, effort, rows, keys),
+            (latents, data),
+            key=to_run,
+            progress=progress,
+            label="simulated data",
+        )
     seen = {"lower": np.asarray(low, np.float64), "upper": np.asarray(high, np.float64)}
     if method in ("exact", "enumerate"):
         mean = float(seen["lower"].mean())
-        return Bracket(mean, mean, 1.0, count(rows), method, {}, seen)
+        return Bracket(mean, mean, 1.0, num, method, {}, seen)
     certified = interval(seen["lower"], seen["upper"])
     names = ("temperatures", "chains", "leapfrog") if method == "ais" else ("samples",)
     settings = {name: getattr(effort, name) for name in names}
-    return Bracket(*certified, count(rows), method, settings, seen)
+    return Bracket(*certified, num, method, settings, seen)
 
 
 @eqx.filter_jit
@@ -118,9 +125,6 @@ def _bracket(
 ) -> Any:
     def one(drawn: tuple[Any, Datum], key: Any) -> tuple[Any, Any]:
         z, datum = drawn
-        if method == "ais":
-            out = bounds.sandwich(model, posterior, datum, z, effort, key=key)
-            return out.lower, out.upper
         to_q, draws = jax.random.split(key)
         if method == "exact":
             value = bounds.exact(model, datum, key=draws)

@@ -46,9 +46,9 @@ def optimal_parameters(
     num_samples: int = 8,
     learning_rate: float = 0.05,
 ) -> Climb:
-    """Climb E_q[log p(x, z) − log q(z)] in the family's parameters, for one datum; `jax.vmap` is the caller's.
+    """Climb E_q[log p(x, z) − log q(z)] in the family's parameters, for one datum (`jax.vmap` outside).
 
-    Adam with a rate that decays to zero along a cosine. The gradient is summed exactly where z has few values,
+    Adam with a rate that decays to zero along a cosine. The gradient is exact where z has few values,
     goes through the sample without the score where the law allows (noise-free at q = p), and is the score
     function's, leave-one-out, elsewhere.
 
@@ -82,7 +82,8 @@ def optimal_parameters(
         # a step out of the finite is not taken: it would be one datum's alone
         grad = jnp.where(jnp.isfinite(grad).all(), grad, 0.0)
         update, state = optimizer.update(grad, state, params)
-        return (params + update, state), value
+        moved: Any = optax.apply_updates(params, update)
+        return (moved, state), value
 
     (params, _), values = jax.lax.scan(step, (start, optimizer.init(start)), jax.random.split(key, steps))
     quarter = steps // 4
@@ -92,8 +93,9 @@ def optimal_parameters(
 
 
 def _gradient_for(family: AbstractFamily) -> AbstractGradient:
-    if issubclass(family.law, AbstractEnumerable):
-        if family(family.initial_params()).support_size <= MAX_VALUES:
+    law = family(family.initial_params())
+    if isinstance(law, AbstractEnumerable):
+        if law.support_size <= MAX_VALUES:
             return Enumerate()
     elif issubclass(family.law, Reparameterized):
         return StickTheLanding()
