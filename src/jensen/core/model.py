@@ -108,8 +108,14 @@ class HasExpectationMaximization(HasExactEvidence):
         """
 
     @abstractmethod
-    def maximization(self, statistics: PyTree) -> "HasExpectationMaximization":
-        """Return the model that maximizes the expected complete log-likelihood."""
+    def maximization(self, statistics: PyTree, trainable: PyTree = None) -> "HasExpectationMaximization":
+        """Return the model that maximizes the expected complete log-likelihood.
+
+        Args:
+            statistics: The sums ``expectation`` of this very model gave.
+            trainable: A tree like the model of booleans: what may change; the rest is held, and the
+                maximum taken given it. ``None`` for everything.
+        """
 
 
 class InitializesFromData(eqx.Module):

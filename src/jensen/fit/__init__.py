@@ -2,6 +2,7 @@
 
 from jensen.fit.best_of import best_of
 from jensen.fit.data import Data
+from jensen.fit.em import em
 from jensen.fit.evaluate import evaluate
 from jensen.fit.gradient import gradient
 from jensen.fit.result import Fitted, History
@@ -21,6 +22,7 @@ __all__ = [
     "TensorBoard",
     "Tracker",
     "best_of",
+    "em",
     "evaluate",
     "gradient",
     "load",

@@ -1,5 +1,18 @@
 """Models of single rows."""
 
 from jensen.models.static.decoder import Decoder
+from jensen.models.static.factor_analysis import FactorAnalysis
+from jensen.models.static.framed import HasFloor, HasFrame
+from jensen.models.static.gaussian import Gaussian
+from jensen.models.static.mixture import GaussianMixture
+from jensen.models.static.ppca import ProbabilisticPCA
 
-__all__ = ["Decoder"]
+__all__ = [
+    "Decoder",
+    "FactorAnalysis",
+    "Gaussian",
+    "GaussianMixture",
+    "HasFloor",
+    "HasFrame",
+    "ProbabilisticPCA",
+]

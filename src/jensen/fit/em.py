@@ -1,0 +1,253 @@
+"""Expectation maximization for every model that has its two steps."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.core import Datum, HasExpectationMaximization, Inference
+from jensen.errors import CombinationError, InputError, JensenWarning, NonFiniteError
+from jensen.fit.data import Data
+from jensen.fit.fingerprint import array_digest
+from jensen.fit.prepare import Split, Trainable, check_fits
+from jensen.fit.progress import Progress
+from jensen.fit.result import Fitted, History
+from jensen.fit.run import Run, Session, save
+from jensen.gradients import Analytic
+from jensen.models.static import HasFloor, HasFrame
+from jensen.nets import Frame
+from jensen.objectives import ELBO
+from jensen.posteriors import Exact
+from jensen.typing import Array, Float, PRNGKey, PyTree
+
+BLOCK = 2_048
+"""Most rows in one block of the E-step: their whitened copies stay in the cache."""
+
+MASKED_BLOCK = 256
+"""The same where every row has its own matrices, because entries are missing."""
+
+DROP = 1e-5
+"""Fall of the bound from one step to the next, relative to its size, that float32 may cause."""
+
+
+def em(
+    model: HasExpectationMaximization,
+    x: Any,
+    *,
+    steps: int = 100,
+    tolerance: float = 1e-6,
+    key: PRNGKey | None = None,
+    trainable: Trainable | None = None,
+    run: Run | None = None,
+) -> Fitted:
+    """Fit by expectation maximization: each step raises the mean log p(x), or leaves it.
+
+    Rows are standardized in float64 on the host before they become float32, and sums over rows are
+    compensated. Missing entries are integrated out. The compiled step is shared by all calls of one shape.
+
+    Args:
+        model: A model with an E- and an M-step. One not yet started chooses its start from the data.
+        x: Rows (N, D), or ``fit.Data`` with masks and weights.
+        steps: Most EM steps.
+        tolerance: Stop when a step gains less than this, in nats per row; 0 takes every step.
+        key: Randomness of the start; by default it follows from the model's own initial parameters.
+        trainable: Picks what to fit, as in ``lambda inference: inference.model.logits``; the rest keeps its
+            bits, and the M-step maximizes given it. By default everything.
+        run: A run directory for metrics and the fitted model. A fit by EM has no checkpoints: resumed, it
+            is done again, to the same bits.
+
+    Returns:
+        The model with the exact posterior. ``history.bound`` is the mean log p(x) at the start and after
+        each step, nats per row; the reason is ``"converged"``, ``"steps"`` or ``"interrupted"``.
+
+    Raises:
+        InputError: If data or options cannot be used.
+        CombinationError: If the model has no E- and M-step.
+        NonFiniteError: If log p(x) is not finite.
+
+    Example:
+        >>> import jax, numpy as np, jensen as jn
+        >>> x = np.random.default_rng(0).normal(size=(200, 3)) + 1000.0
+        >>> fitted = jn.fit.em(jn.models.FactorAnalysis(3, 1, key=jax.random.key(0)), x)
+        >>> fitted.stop_reason
+        'converged'
+    """
+    if not isinstance(model, HasExpectationMaximization):
+        raise CombinationError(
+            f"em: {type(model).__name__} has no closed-form E- and M-step; use fit.gradient"
+        )
+    if steps < 1 or not tolerance >= 0:
+        raise InputError(f"em: steps={steps}, tolerance={tolerance}; at least 1 step, tolerance 0 or more")
+    begun = time.perf_counter()
+    data = Data.of(x)
+    inference = Inference(model, Exact(), ELBO(), Analytic())
+    check_fits(inference, data)
+    if key is None:
+        key = jax.random.key(int(array_digest(eqx.filter(model, eqx.is_array))[:7], 16))
+    inference = inference.initialize_from(data.rows(), key=key)
+    split = Split.of(inference, trainable)
+    split.check_trainable()
+    free = jax.tree.map(lambda leaf: leaf is not None, split.params.model, is_leaf=lambda leaf: leaf is None)
+    course = _Course(steps, tolerance)
+    model = _climb(inference.model, free, Blocks.of(inference.model, data), course)
+    if isinstance(model, HasFloor) and (low := int(np.sum(model.at_floor()))):
+        course.event(f"{low} variance{'s' * (low > 1)} at the floor of 1e-6 of the columns' own")
+        warnings.warn(
+            f"{type(model).__name__}: {course.events[-1]}; there are duplicated or too few rows, or too many "
+            "components",
+            JensenWarning,
+            stacklevel=2,
+        )
+    history = course.history(time.perf_counter() - begun)
+    meta = {"num_data": data.num_data, "data_dim": data.data_dim, "num_parameters": _size(split.params)}
+    fitted = Fitted(Inference(model, Exact(), ELBO(), Analytic()), history, course.reason, meta=meta)
+    if run is not None:
+        _record(fitted, run)
+    return fitted
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Rows in the coordinates of the model's frame, cut into equal blocks; padding has weight zero.
+
+    Attributes:
+        rows: All rows, axes (blocks, rows of a block, ...).
+        total: Sum of weights.
+        log_scale: Mean over rows of what leaving the frame costs, in nats.
+    """
+
+    rows: Datum
+    total: float
+    log_scale: float
+
+    @classmethod
+    def of(cls, model: HasExpectationMaximization, data: Data) -> Blocks:
+        """Standardize in float64, then cut, in the default float."""
+        rows, n, real = data.rows(), data.num_data, jnp.result_type(float)
+        weight = np.ones(n) if rows.weight is None else np.asarray(rows.weight, np.float64)
+        x, log_scale = np.asarray(rows.x), 0.0
+        if isinstance(model, HasFrame):
+            shift, scale = (np.asarray(v, np.float64) for v in (model.frame.shift, model.frame.scale))
+            x = (x - shift) / scale
+            share = np.ones(x.shape[-1]) if rows.mask is None else weight @ rows.mask / weight.sum()
+            log_scale = float(share @ np.log(scale))
+            x = x if rows.mask is None else np.where(rows.mask, x, 0.0)
+        most = BLOCK if rows.mask is None else MASKED_BLOCK
+        count = -(-n // most)
+        size = 64 * -(-n // (64 * count))
+
+        def cut(leaf: Any) -> Array:
+            leaf = np.asarray(leaf)
+            leaf = leaf.astype(real if leaf.dtype.kind == "f" else leaf.dtype)
+            padded = np.zeros((count * size, *leaf.shape[1:]), leaf.dtype)
+            padded[:n] = leaf
+            return jnp.asarray(padded.reshape(count, size, *leaf.shape[1:]))
+
+        whole = Datum(x, rows.cond, None, rows.mask, rows.steps, weight)
+        return cls(jax.tree.map(cut, whole), float(weight.sum()), log_scale)
+
+
+@dataclass
+class _Course:
+    """What happened so far, and whether to go on."""
+
+    steps: int
+    tolerance: float
+    bounds: list[float] = field(default_factory=list)
+    events: tuple[str, ...] = ()
+    reason: str = "steps"
+
+    def event(self, text: str) -> None:
+        self.events += (text,)
+
+    def done(self, bound: float) -> bool:
+        """Take note of the bound after another step; say whether it was the last."""
+        step = len(self.bounds)
+        if not np.isfinite(bound):
+            raise NonFiniteError(
+                f"em: step {step}: log p(x) is {bound}; check the data's scale, or start elsewhere"
+            )
+        gain = bound - self.bounds[-1] if self.bounds else np.inf
+        self.bounds.append(bound)
+        if gain < -DROP * max(1.0, abs(bound)):
+            self.event(f"step {step}: the bound fell by {-gain:.3g} nats per row")
+        if self.tolerance > 0 and gain < self.tolerance:
+            self.reason = "converged"
+            return True
+        return step >= self.steps
+
+    def history(self, seconds: float) -> History:
+        bounds = np.array(self.bounds)
+        return History(np.arange(len(bounds)), bounds, events=self.events, seconds=seconds)
+
+
+def _climb(model: Any, free: PyTree, blocks: Blocks, course: _Course) -> Any:
+    """Take EM steps until the course is done; return the model whose bound is the last."""
+    frame = model.frame if isinstance(model, HasFrame) else None
+    if frame is not None:
+        model = _with_frame(model, Frame.identity(len(frame.shift)))
+    with Progress(course.steps) as bar:
+        try:
+            while True:
+                new, total = _step(model, free, blocks.rows)
+                bound = float(np.asarray(total, np.float64).sum()) / blocks.total - blocks.log_scale
+                if course.done(bound):
+                    break
+                bar.show(len(course.bounds) - 1, bound, None)
+                model = new
+        except KeyboardInterrupt:
+            course.reason = "interrupted"
+    return model if frame is None else _with_frame(model, frame)
+
+
+def _with_frame(model: Any, frame: Frame) -> Any:
+    return eqx.tree_at(lambda m: m.frame, model, frame)
+
+
+@eqx.filter_jit
+def _step(model: Any, free: PyTree, rows: Datum) -> tuple[Any, Float[Array, "2"]]:
+    """Return the model after one EM step, and the sum of log p(x) before it with its rounding error."""
+    zero = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+        jax.eval_shape(model.expectation, jax.tree.map(lambda leaf: leaf[0], rows)),
+    )
+
+    def add(carry: tuple[PyTree, PyTree], block: Datum) -> tuple[tuple[PyTree, PyTree], None]:
+        total, error = carry
+        term = model.expectation(block)
+        new = jax.tree.map(jnp.add, total, term)
+        error = jax.tree.map(_lost, error, total, new, term)
+        return (new, error), None
+
+    (total, error), _ = jax.lax.scan(add, (zero, zero), rows)
+    both = jnp.stack([total["log_evidence"], error["log_evidence"]])
+    best = model.maximization(jax.tree.map(jnp.add, total, error), free)
+    held = jax.tree.map(
+        lambda may, new, old: new if may else old, free, best, model, is_leaf=lambda leaf: leaf is None
+    )
+    return held, both
+
+
+def _lost(error: Array, total: Array, new: Array, term: Array) -> Array:
+    """Add to ``error`` what ``new = total + term`` lost in rounding (Knuth's two-sum)."""
+    back = new - total
+    return error + ((total - (new - back)) + (term - back))
+
+
+def _size(params: PyTree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _record(fitted: Fitted, run: Run) -> None:
+    session = Session(Run(run.folder, trackers=run.trackers), {})
+    for step, bound in zip(fitted.history.step, fitted.history.bound, strict=True):
+        session.log(int(step), {"bound": float(bound)})
+    session.close()
+    save(fitted, run.folder)

@@ -1,0 +1,301 @@
+"""The four covariance structures of mixtures: full, tied, diagonal, spherical."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.errors import InputError, nearest
+from jensen.families.base import LOG_SCALE_BOUND, bounded_exp
+from jensen.models.static.covariance import (
+    VARIANCE_FLOOR,
+    AbstractAxisAligned,
+    AbstractCovariance,
+    AbstractTriangular,
+    AnyCovariance,
+)
+from jensen.typing import Array, Bool, Float
+
+
+class FullCovariance(AbstractTriangular, AnyCovariance):
+    """Every component its own covariance: Σ_k = L_k L_kᵀ, L_k = U_k diag(s_k) with ones on U's diagonal.
+
+    s_j is the deviation of column j given the columns before it, so that a floor on it is a floor on a
+    variance and clamping it is the exact constrained maximum.
+    """
+
+    isotropic: ClassVar[bool] = False
+    raw: Float[Array, "k d"]
+    below: Float[Array, "k m"]
+
+    @property
+    def tril(self) -> Float[Array, "k d d"]:
+        """The factors L_k."""
+        return triangle(self.raw, self.below)
+
+    def maximized(self, count: Float[Array, "k"], spread: Float[Array, "k d d"], free: Any) -> Self:
+        """Return factors L_k chol(spread_k)."""
+        if not together(self, free):
+            return self
+        tril = self.tril @ jnp.linalg.cholesky(spread)
+        raw, below = parameters(tril)
+        return type(self)(
+            jnp.where((count > 0)[:, None], raw, self.raw), jnp.where((count > 0)[:, None], below, self.below)
+        )
+
+    def at_floor(self) -> Bool[Array, "k d"]:
+        """Say which conditional variances sit at the floor."""
+        return is_floor(self.raw)
+
+    @classmethod
+    def variances(cls, values: Any, num_components: int, data_dim: int) -> np.ndarray:
+        """Return marginal variances (K, D) of covariances (K, D, D)."""
+        values = shaped(values, (num_components, data_dim, data_dim))
+        return positive(np.diagonal(values, axis1=1, axis2=2))
+
+    @classmethod
+    def pooled(cls, covariance: np.ndarray, num_components: int) -> Self:
+        """Repeat the covariance."""
+        tril = np.broadcast_to(np.linalg.cholesky(covariance), (num_components, *covariance.shape))
+        return cls(*parameters(jnp.asarray(tril, jnp.result_type(float))))
+
+    @classmethod
+    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> Self:
+        """Read covariances (K, D, D)."""
+        d = len(scale)
+        values = shaped(values, (num_components, d, d)) / np.outer(scale, scale)
+        return cls(*parameters(jnp.asarray(factor(values), jnp.result_type(float))))
+
+
+class TiedCovariance(AbstractTriangular, AnyCovariance):
+    """One covariance for all components."""
+
+    isotropic: ClassVar[bool] = False
+    raw: Float[Array, "d"]
+    below: Float[Array, "m"]
+
+    @property
+    def tril(self) -> Float[Array, "1 d d"]:
+        """The factor L."""
+        return triangle(self.raw[None], self.below[None])
+
+    def maximized(self, count: Float[Array, "k"], spread: Float[Array, "k d d"], free: Any) -> Self:
+        """Return the factor L chol of the mean spread."""
+        if not together(self, free):
+            return self
+        mean = jnp.tensordot(count / count.sum(), spread, 1)
+        raw, below = parameters(self.tril @ jnp.linalg.cholesky(mean))
+        return type(self)(raw[0], below[0])
+
+    def at_floor(self) -> Bool[Array, "d"]:
+        """Say which conditional variances sit at the floor."""
+        return is_floor(self.raw)
+
+    def in_units(self, scale: np.ndarray) -> np.ndarray:
+        """Return the covariance, (D, D), in float64."""
+        tril = scale[:, None] * np.asarray(self.tril[0], np.float64)
+        return tril @ tril.T
+
+    @classmethod
+    def variances(cls, values: Any, num_components: int, data_dim: int) -> np.ndarray:
+        """Return marginal variances (K, D) of covariances (D, D)."""
+        values = positive(np.diagonal(shaped(values, (data_dim, data_dim))))
+        return np.broadcast_to(values, (num_components, data_dim))
+
+    @classmethod
+    def pooled(cls, covariance: np.ndarray, num_components: int) -> Self:
+        """Take the covariance."""
+        return cls.in_frame(covariance, np.ones(len(covariance)), num_components)
+
+    @classmethod
+    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> Self:
+        """Read one covariance (D, D)."""
+        d = len(scale)
+        values = shaped(values, (d, d)) / np.outer(scale, scale)
+        raw, below = parameters(jnp.asarray(factor(values), jnp.result_type(float)))
+        return cls(raw, below)
+
+
+class DiagonalCovariance(AbstractAxisAligned, AnyCovariance):
+    """Every component its own variances, no correlations."""
+
+    isotropic: ClassVar[bool] = False
+    raw: Float[Array, "k d"]
+
+    @property
+    def scale(self) -> Float[Array, "k d"]:
+        """Standard deviations."""
+        return bounded_exp(self.raw)
+
+    def maximized(self, count: Float[Array, "k"], spread: Float[Array, "k d"], free: Any) -> Self:
+        """Return scales σ·√spread."""
+        if not together(self, free):
+            return self
+        raw = floored(self.scale * jnp.sqrt(spread))
+        return type(self)(jnp.where((count > 0)[:, None], raw, self.raw))
+
+    def at_floor(self) -> Bool[Array, "k d"]:
+        """Say which variances sit at the floor."""
+        return is_floor(self.raw)
+
+    def in_units(self, scale: np.ndarray) -> np.ndarray:
+        """Return variances (K, D), in float64."""
+        return (scale * np.asarray(self.scale, np.float64)) ** 2
+
+    @classmethod
+    def variances(cls, values: Any, num_components: int, data_dim: int) -> np.ndarray:
+        """Return marginal variances (K, D) of covariances (K, D)."""
+        return positive(shaped(values, (num_components, data_dim)))
+
+    @classmethod
+    def pooled(cls, covariance: np.ndarray, num_components: int) -> Self:
+        """Repeat its diagonal."""
+        values = np.broadcast_to(np.diagonal(covariance), (num_components, len(covariance)))
+        return cls.in_frame(values, np.ones(len(covariance)), num_components)
+
+    @classmethod
+    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> Self:
+        """Read variances (K, D)."""
+        variance = positive(shaped(values, (num_components, len(scale)))) / scale**2
+        return cls(floored(jnp.asarray(np.sqrt(variance), jnp.result_type(float))))
+
+
+class SphericalCovariance(AbstractAxisAligned, AnyCovariance):
+    """Every component one variance, the same in all directions of the data's own units."""
+
+    isotropic: ClassVar[bool] = True
+    raw: Float[Array, "k"]
+    data_dim: int
+
+    @property
+    def scale(self) -> Float[Array, "k d"]:
+        """Standard deviations, repeated."""
+        return jnp.broadcast_to(bounded_exp(self.raw)[:, None], (len(self.raw), self.data_dim))
+
+    def maximized(self, count: Float[Array, "k"], spread: Float[Array, "k d"], free: Any) -> Self:
+        """Return the scale of the mean variance."""
+        if not together(self, free):
+            return self
+        raw = floored(bounded_exp(self.raw) * jnp.sqrt(spread.mean(-1)))
+        return type(self)(jnp.where(count > 0, raw, self.raw), self.data_dim)
+
+    def at_floor(self) -> Bool[Array, "k"]:
+        """Say which variances sit at the floor."""
+        return is_floor(self.raw)
+
+    def in_units(self, scale: np.ndarray) -> np.ndarray:
+        """Return variances (K,), in float64."""
+        return (scale[0] * np.asarray(bounded_exp(self.raw), np.float64)) ** 2
+
+    @classmethod
+    def variances(cls, values: Any, num_components: int, data_dim: int) -> np.ndarray:
+        """Return marginal variances (K, D) of covariances (K,)."""
+        values = positive(shaped(values, (num_components,)))
+        return np.broadcast_to(values[:, None], (num_components, data_dim))
+
+    @classmethod
+    def pooled(cls, covariance: np.ndarray, num_components: int) -> Self:
+        """Repeat its mean variance."""
+        mean = np.full(num_components, np.diagonal(covariance).mean())
+        return cls.in_frame(mean, np.ones(len(covariance)), num_components)
+
+    @classmethod
+    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> Self:
+        """Read variances (K,)."""
+        variance = positive(shaped(values, (num_components,))) / scale[0] ** 2
+        return cls(floored(jnp.asarray(np.sqrt(variance), jnp.result_type(float))), len(scale))
+
+
+STRUCTURES: dict[str, type[AnyCovariance]] = {
+    "full": FullCovariance,
+    "tied": TiedCovariance,
+    "diag": DiagonalCovariance,
+    "spherical": SphericalCovariance,
+}
+"""Covariance structures by the names scikit-learn uses."""
+
+
+def named(name: str, known: tuple[str, ...] = tuple(STRUCTURES)) -> type[AnyCovariance]:
+    """Look a structure up.
+
+    Raises:
+        InputError: If there is none of this name.
+    """
+    if name not in known:
+        raise InputError(f"covariance {name!r} is unknown{nearest(name, known)}")
+    return STRUCTURES[name]
+
+
+def any_covariance(covariance: AbstractCovariance) -> type[AnyCovariance]:
+    """Return the kind of a mixture's structure."""
+    assert isinstance(covariance, AnyCovariance)
+    return type(covariance)
+
+
+def floored(scale: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Return the raw parameter of a scale, or of the floor where the scale is smaller."""
+    log_scale = jnp.log(jnp.maximum(scale, VARIANCE_FLOOR**0.5)) / LOG_SCALE_BOUND
+    return LOG_SCALE_BOUND * jnp.arctanh(jnp.minimum(log_scale, 0.99))
+
+
+def is_floor(raw: Float[Array, "*s"]) -> Bool[Array, "*s"]:
+    """Say where a scale is at the floor or below it."""
+    return bounded_exp(raw) ** 2 <= 1.001 * VARIANCE_FLOOR
+
+
+def triangle(raw: Float[Array, "j d"], below: Float[Array, "j m"]) -> Float[Array, "j d d"]:
+    """Return U diag(s): log-scales ``raw``, U's entries under its unit diagonal ``below``."""
+    j, d = raw.shape
+    rows, columns = np.tril_indices(d, -1)
+    unit = jnp.broadcast_to(jnp.eye(d, dtype=raw.dtype), (j, d, d)).at[:, rows, columns].set(below)
+    return unit * bounded_exp(raw)[:, None, :]
+
+
+def parameters(tril: Float[Array, "*j d d"]) -> tuple[Float[Array, "*j d"], Float[Array, "*j m"]]:
+    """Undo ``triangle``, scales below the floor raised to it."""
+    rows, columns = np.tril_indices(tril.shape[-1], -1)
+    scale = jnp.diagonal(tril, axis1=-2, axis2=-1)
+    unit = tril / jnp.where(scale > 0, scale, 1.0)[..., None, :]
+    return floored(scale), unit[..., rows, columns]
+
+
+def together(structure: AbstractCovariance, free: Any) -> bool:
+    """Say whether a structure may change; its parameters make one covariance and move as one.
+
+    Raises:
+        InputError: If only some of them may.
+    """
+    leaves = zip(jax.tree.leaves(structure), jax.tree.leaves(free), strict=True)
+    flags = [flag for leaf, flag in leaves if eqx.is_inexact_array(leaf)]
+    if any(flags) and not all(flags):
+        raise InputError("trainable: EM trains all parameters of a covariance or none; pick the covariance")
+    return any(flags)
+
+
+def shaped(values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return float64 values of the shape demanded."""
+    values = np.asarray(values, np.float64)
+    if values.shape != shape:
+        raise InputError(f"covariances have shape {values.shape}; this structure takes {shape}")
+    if not np.isfinite(values).all():
+        raise InputError("covariances hold NaN or infinity")
+    return values
+
+
+def positive(values: np.ndarray) -> np.ndarray:
+    """Return variances, all above zero."""
+    if not (values > 0).all():
+        raise InputError("covariances: a variance is not positive")
+    return values
+
+
+def factor(values: np.ndarray) -> np.ndarray:
+    """Return lower Cholesky factors."""
+    try:
+        return np.linalg.cholesky(values)
+    except np.linalg.LinAlgError:
+        raise InputError("covariances: a matrix is not positive definite") from None
