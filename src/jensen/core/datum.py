@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import equinox as eqx
+import numpy as np
 
 from jensen.typing import Array, PyTree, Shaped
 
@@ -19,9 +20,9 @@ class Datum(eqx.Module):
         weight: Weight of the datum, averaging one over the data set; ``None`` means one.
     """
 
-    x: Shaped[Array, "*batch_and_event"]
+    x: Shaped[Array | np.ndarray, "*batch_and_event"]
     cond: PyTree = None
-    index: Shaped[Array, "*batch"] | None = None
-    mask: Shaped[Array, "*batch_and_event"] | None = None
-    steps: Shaped[Array, "*batch"] | None = None
-    weight: Shaped[Array, "*batch"] | None = None
+    index: Shaped[Array | np.ndarray, "*batch"] | None = None
+    mask: Shaped[Array | np.ndarray, "*batch_and_event"] | None = None
+    steps: Shaped[Array | np.ndarray, "*batch"] | None = None
+    weight: Shaped[Array | np.ndarray, "*batch"] | None = None

@@ -51,7 +51,7 @@ def check_columns(x: np.ndarray, mask: np.ndarray | None) -> None:
     else:
         seen = mask.reshape(flat.shape)
         low = np.where(seen, flat, np.inf).min(0)
-        constant = low >= np.where(seen, flat, -np.inf).max(0)
+        constant = (low >= np.where(seen, flat, -np.inf).max(0)) & seen.any(0)
     bits = ((flat == 0) | (flat == 1)).all()  # a pixel that is never lit harms nobody
     if flat.dtype.kind == "f" and constant.any() and x.ndim == 2 and not bits:
         names = ", ".join(str(c) for c in np.flatnonzero(constant)[:5])

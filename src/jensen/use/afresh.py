@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 
-from jensen.core import IndexesData, Inference
+from jensen.core import Datum, HasFamily, IndexesData, Inference
 from jensen.fit import Data
-from jensen.typing import PRNGKey
+from jensen.fit.per_datum import optimal_parameters
+from jensen.posteriors import PerDatum
+from jensen.typing import Array, Float, PRNGKey
+from jensen.use.rows import map_rows
 
 
 def ready(inference: Inference, x: Any, *, key: PRNGKey) -> Inference:
@@ -17,11 +21,17 @@ def ready(inference: Inference, x: Any, *, key: PRNGKey) -> Inference:
     A per-datum posterior has no answer for rows it was not trained on, and cannot tell which ones these
     are: its parameters are optimized afresh for every row. Other posteriors are returned as they are.
     """
-    if not isinstance(inference.posterior, IndexesData):
+    posterior = inference.posterior
+    if not isinstance(posterior, IndexesData) or not isinstance(posterior, HasFamily):
         return inference
-    from jensen.diagnose import optimal_parameters
-
     data = Data.of(x)
-    table = optimal_parameters(inference, data, key=key)
-    posterior = eqx.tree_at(lambda q: (q.table, q.num_data), inference.posterior, (table, data.num_data))
-    return Inference(inference.model, posterior, inference.objective, inference.gradient)
+    table = map_rows(_optimal, inference, data, key=key)
+    afresh = PerDatum(posterior.family, num_data=data.num_data, key=key)
+    afresh = eqx.tree_at(lambda q: q.table, afresh, jnp.asarray(table))
+    return Inference(inference.model, afresh, inference.objective, inference.gradient)
+
+
+def _optimal(inference: Inference, datum: Datum, key: PRNGKey) -> Float[Array, "p"]:
+    family = inference.posterior.family
+    start = family.initial_params()
+    return optimal_parameters(inference.bound_model(), family, datum, start, key=key).params

@@ -10,7 +10,7 @@ import numpy as np
 
 from jensen.core import Simulates
 from jensen.errors import InputError
-from jensen.typing import Array, PRNGKey
+from jensen.typing import Array, PRNGKey, PRNGKeys
 from jensen.use.rows import inference_of
 
 
@@ -38,5 +38,5 @@ def sample(fitted: Any, num: int, *, key: PRNGKey, cond: Any = None) -> np.ndarr
 
 
 @eqx.filter_jit
-def _simulate(model: Any, cond: Any, keys: PRNGKey) -> Array:
+def _simulate(model: Any, cond: Any, keys: PRNGKeys) -> Array:
     return jax.vmap(lambda key: model.simulate(cond, key=key)[1])(keys)

@@ -11,20 +11,20 @@ import numpy as np
 from jensen.core import (
     Datum,
     HasExactConditional,
-    HasExactPosterior,
     HasObservation,
     Inference,
     independent_draws,
 )
 from jensen.errors import InputError
 from jensen.fit import Data
+from jensen.posteriors import Exact
 from jensen.typing import Array, Float, PRNGKey
 from jensen.use.afresh import ready
 from jensen.use.rows import inference_of, map_rows
 
 
 def impute(fitted: Any, x: Any, *, mask: Any = None, key: PRNGKey, num_samples: int = 256) -> np.ndarray:
-    """Return the rows with every hidden entry replaced by E[x_hidden | x_observed].
+    """Return the rows with every hidden entry replaced by E[x_hidden | x_observed], categories by the likeliest.
 
     Exact where the model has exact conditionals. Otherwise z is drawn from q(z | x_observed) and the draws
     are reweighted by p(x_observed, z)/q(z), so that a poor q costs variance, not bias.
@@ -65,12 +65,9 @@ def _weighted(inference: Inference, datum: Datum, key: PRNGKey, num_samples: int
     to_q, to_draws = jax.random.split(key)
     model, q = inference.bound_model(), inference.q(datum, key=to_q)
     terms = independent_draws(model, q, datum, num_samples, key=to_draws)
-    exact = isinstance(model, HasExactPosterior) and type(inference.posterior).__name__ == "Exact"
+    exact = isinstance(inference.posterior, Exact)  # then every draw weighs the same
     log_w = jnp.zeros(num_samples) if exact else terms.log_w
-    means = jax.vmap(lambda z: _row(model.likelihood(z, datum.cond)))(terms.z)
-    return jax.nn.softmax(log_w) @ means
-
-
-def _row(law: Any) -> Float[Array, "d"]:
-    """The mean of each entry; the most probable category where a mean has no meaning."""
-    return law.mean if law.mean.ndim == 1 else law.mode
+    means = jax.vmap(lambda z: model.likelihood(z, datum.cond).mean)(terms.z)
+    mean = jnp.tensordot(jax.nn.softmax(log_w), means, axes=1)
+    # the mean of category codes has no meaning: the most probable category stands for them
+    return mean if mean.ndim == 1 else jnp.argmax(mean, -1).astype(mean.dtype)

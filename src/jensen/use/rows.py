@@ -13,7 +13,7 @@ import numpy as np
 from jensen.core import ChecksData, Datum, Inference
 from jensen.errors import InputError
 from jensen.fit import Data, Fitted
-from jensen.typing import PRNGKey, PyTree
+from jensen.typing import PRNGKey, PRNGKeys, PyTree
 
 BLOCK = 256
 """Rows per compiled call."""
@@ -71,6 +71,6 @@ def _device(a: np.ndarray) -> jax.Array:
 
 @eqx.filter_jit
 def _mapped(
-    function: Callable[..., PyTree], inference: Inference, rows: Datum, keys: PRNGKey, args: tuple[Any, ...]
+    function: Callable[..., PyTree], inference: Inference, rows: Datum, keys: PRNGKeys, args: tuple[Any, ...]
 ) -> PyTree:
     return jax.vmap(lambda datum, key: function(inference, datum, key, *args))(rows, keys)
