@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import ChecksData, Datum, Estimate, HasBatchTerm, IndexesData, Inference
+from jensen.core import ChecksData, Datum, Estimate, HasBatchTerm, IndexesData, Inference, SharesLatent
 from jensen.errors import InputError
 from jensen.fit.data import Data
 from jensen.fit.fingerprint import Static
@@ -58,6 +58,9 @@ class BatchLoss:
                 inference, datum, key=key, step=step, num_data=self.num_data, state=memory
             )
 
+        if isinstance(inference.posterior, SharesLatent):
+            # one z is behind all rows: it is drawn once for the whole batch
+            return jax.vmap(one, in_axes=(0, None))(rows, key)
         return jax.vmap(one)(rows, jax.random.split(key, rows.x.shape[0]))
 
 

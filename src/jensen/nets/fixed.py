@@ -42,13 +42,8 @@ class Frame(Fixed):
             mask: True where observed, (N, D).
             weight: Row weights, (N,).
         """
-        x = np.asarray(x, np.float64)
-        w = np.ones(len(x)) if weight is None else np.asarray(weight, np.float64)
-        w = np.broadcast_to(w[:, None], x.shape) * (1.0 if mask is None else np.asarray(mask))
-        total = np.maximum(w.sum(0), 1e-300)
-        clean = np.where(w > 0, x, 0.0)
-        shift = ((w * clean).sum(0) / total).astype(np.float32)  # what is stored is what is subtracted
-        spread = np.sqrt((w * (clean - shift) ** 2).sum(0) / total)
+        shift = column_means(x, mask, weight).astype(np.float32)  # what is stored is what is subtracted
+        spread = np.sqrt(column_means(x, mask, weight, about=shift))
         # below one unit in the last place of the stored shift a column is constant, whatever the rounding
         resolution = np.finfo(np.float32).eps * np.abs(shift) + np.finfo(np.float32).tiny
         scale = np.where(spread > resolution, spread, 1.0).astype(np.float32)
@@ -66,6 +61,40 @@ class Frame(Fixed):
         """Return Σ log scale over observed columns: log p(x) = log p(y) − this."""
         each = jnp.log(jax.lax.stop_gradient(self.scale))
         return each.sum() if mask is None else jnp.where(mask, each, 0.0).sum()
+
+
+def column_means(
+    x: np.ndarray,
+    mask: np.ndarray | None,
+    weight: np.ndarray | None,
+    *,
+    about: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return weighted column means of the observed entries, or of their squared distance from a point.
+
+    Args:
+        x: Rows, (N, D), of any numeric type.
+        mask: True where observed, (N, D).
+        weight: Row weights, (N,).
+        about: The point, (D,); ``None`` for plain means.
+
+    Returns:
+        (D,) in float64; zero for a column never observed.
+    """
+    total, sums = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for start in range(0, len(x), 4096):  # blocks stay in the cache, and no float64 copy of all rows is made
+        rows = slice(start, start + 4096)
+        block = np.asarray(x[rows], np.float64)
+        w = np.ones(len(block)) if weight is None else np.asarray(weight[rows], np.float64)
+        values = block if about is None else (block - about) ** 2
+        if mask is None:
+            total += w.sum()
+            sums += w @ values
+        else:
+            seen = np.asarray(mask[rows])
+            total += w @ seen
+            sums += w @ np.where(seen, values, 0.0)
+    return np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
 
 
 def trainable(tree: PyTree) -> PyTree:

@@ -20,7 +20,7 @@ from jensen.core import (
 from jensen.dist import AbstractDistribution
 from jensen.errors import InputError
 from jensen.families import AbstractFamily
-from jensen.nets import MLP, Frame
+from jensen.nets import MLP, Frame, column_means
 from jensen.posteriors.rules import family_matches_prior
 from jensen.typing import Array, Float, PRNGKey
 
@@ -102,15 +102,14 @@ class Amortized(HasFamily, InitializesFromData):
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Amortized:
         """Take the input's centre and scale from the training rows."""
-        x = np.asarray(rows.x, np.float64)
-        frame = Frame.standardizing(x, rows.mask, rows.weight)
-        columns = x - np.asarray(frame.shift)
-        seen = np.ones(x.shape, bool) if rows.mask is None else np.asarray(rows.mask)
-        common = np.sqrt((columns[seen] ** 2).mean()) if seen.any() else 0.0
-        pixels = seen.any() and x[seen].min() >= 0 and x[seen].max() <= 1
+        x = np.asarray(rows.x)
+        mean = column_means(x, rows.mask, rows.weight)
+        variance = column_means(x, rows.mask, rows.weight, about=mean).mean()
+        seen = x if rows.mask is None else x[np.asarray(rows.mask)]
+        pixels = seen.size == 0 or (seen.min() >= 0 and seen.max() <= 1)
         # one scale for all columns: a per-column one would blow up the rarely lit pixels of an image
-        one = 1.0 if pixels or common == 0 else common
-        frame = Frame(frame.shift, jnp.full_like(frame.scale, one))
+        scale = 1.0 if pixels or variance == 0 else np.sqrt(variance)
+        frame = Frame(jnp.asarray(mean, jnp.float32), jnp.full(len(mean), scale, jnp.float32))
         return eqx.tree_at(lambda q: (q.frame, q.initialized), self, (frame, True))
 
 

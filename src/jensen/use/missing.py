@@ -24,7 +24,7 @@ from jensen.use.rows import inference_of, map_rows
 
 
 def impute(fitted: Any, x: Any, *, mask: Any = None, key: PRNGKey, num_samples: int = 256) -> np.ndarray:
-    """Return the rows with every hidden entry replaced by E[x_hidden | x_observed], categories by the likeliest.
+    """Return the rows with hidden entries replaced by E[x_hidden | x_observed], categories by the likeliest.
 
     Exact where the model has exact conditionals. Otherwise z is drawn from q(z | x_observed) and the draws
     are reweighted by p(x_observed, z)/q(z), so that a poor q costs variance, not bias.

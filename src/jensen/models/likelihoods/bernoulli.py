@@ -8,7 +8,7 @@ import numpy as np
 from jensen.dist import BernoulliRow
 from jensen.errors import InputError
 from jensen.models.likelihoods.base import AbstractLikelihood
-from jensen.models.likelihoods.columns import column_means
+from jensen.nets import column_means
 from jensen.typing import Array, Float
 
 

@@ -32,6 +32,14 @@ class Components(eqx.Module):
             return self.covariance.observe(x, mask, self.means).log_p
         return self._log_prob(self.covariance.whiten(x[:, None], self.means))[:, 0]
 
+    def conditional_mean(
+        self, log_weights: Float[Array, "k"], x: Float[Array, "d"], mask: Bool[Array, "d"]
+    ) -> Float[Array, "d"]:
+        """Return E[x | observed entries] of one row."""
+        seen = self.covariance.observe(x, mask, self.means)
+        means = self.means + self.covariance.color(seen.y)
+        return jax.nn.softmax(log_weights + seen.log_p) @ means
+
     def expectation(
         self,
         log_weights: Float[Array, "k"],

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import AbstractLatentModel, Datum, HasExactPosterior, HasObservation
+from jensen.core import Datum, HasExactPosterior, HasLatentDim, HasObservation
 from jensen.dist import AbstractDistribution, DiagGaussian, FullGaussian, GaussianRow, log_prob_observed
 from jensen.errors import InputError
 from jensen.models.static.components import Components
@@ -25,7 +25,7 @@ from jensen.nets import Frame
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 
-class AbstractFactorModel(AbstractGaussianModel, HasObservation, AbstractLatentModel, HasExactPosterior):
+class AbstractFactorModel(AbstractGaussianModel, HasObservation, HasLatentDim, HasExactPosterior):
     """p(z) = N(0, I) and p(x | z) = N(μ + W z, Ψ), all in closed form."""
 
     structure: eqx.AbstractClassVar[type[AbstractFactorCovariance]]

@@ -13,6 +13,7 @@ from jensen.core import (
     AbstractModel,
     ChecksData,
     Datum,
+    HasExactConditional,
     HasExpectationMaximization,
     InitializesFromData,
     Simulates,
@@ -42,7 +43,13 @@ class HasFloor(AbstractModel):
 
 
 class AbstractGaussianModel(
-    HasExpectationMaximization, HasFrame, HasFloor, ChecksData, InitializesFromData, Simulates
+    HasExpectationMaximization,
+    HasExactConditional,
+    HasFrame,
+    HasFloor,
+    ChecksData,
+    InitializesFromData,
+    Simulates,
 ):
     """A weighted sum of Gaussians, one of them or many, however their covariances are made."""
 
@@ -65,6 +72,13 @@ class AbstractGaussianModel(
     def log_evidence(self, datum: Datum) -> Scalar:
         """Return log p(x) over the observed entries, in nats."""
         return jax.nn.logsumexp(self.log_weights + self.component_log_prob(datum))
+
+    def conditional_mean(self, datum: Datum) -> Float[Array, "d"]:
+        """Return E[x | observed entries], the observed ones unchanged."""
+        if datum.mask is None:
+            return jnp.asarray(datum.x)
+        y = self.components.conditional_mean(self.log_weights, self.frame.enter(datum.x), datum.mask)
+        return jnp.where(datum.mask, datum.x, self.frame.leave(y))
 
     def expectation(self, rows: Datum) -> dict[str, Array]:
         """Sum responsibilities and whitened moments over rows; missing entries enter by their expectations.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import AbstractLatentModel, Datum, HasExactPosterior
+from jensen.core import Datum, HasExactPosterior, HasLatentDim
 from jensen.dist import AbstractDistribution, Categorical
 from jensen.errors import InputError
 from jensen.models.static.components import Components
@@ -21,7 +21,7 @@ from jensen.nets import Frame
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar
 
 
-class GaussianMixture(AbstractGaussianModel, AbstractLatentModel, HasExactPosterior):
+class GaussianMixture(AbstractGaussianModel, HasLatentDim, HasExactPosterior):
     r"""p(x) = Σ_k w_k N(x; μ_k, Σ_k); the latent z is the component, 0..K−1.
 
     Parameters are held in standardized coordinates chosen at the first fit; ``weights``, ``means`` and
@@ -116,6 +116,11 @@ class GaussianMixture(AbstractGaussianModel, AbstractLatentModel, HasExactPoster
     def log_weights(self) -> Float[Array, "k"]:
         """Log-probabilities of the components."""
         return jax.nn.log_softmax(self.logits)
+
+    @property
+    def latent_dim(self) -> int:
+        """K: the length of z once written one-hot."""
+        return self.num_components
 
     @property
     def prior_law(self) -> type[AbstractDistribution]:
