@@ -1,9 +1,25 @@
 """How tight the bound is, whether latents are used, and how noisy the gradient is."""
 
+from jensen.diagnose.collapse import Collapse, collapse
 from jensen.diagnose.estimate import Effort, Estimate
 from jensen.diagnose.evidence import Evidence, evidence
 from jensen.diagnose.gap import Gap, gap
+from jensen.diagnose.gradient_noise import GradientNoise, gradient_noise
 from jensen.diagnose.progress import Progress, Silent
 from jensen.diagnose.simulated import Bracket
 
-__all__ = ["Bracket", "Effort", "Estimate", "Evidence", "Gap", "Progress", "Silent", "evidence", "gap"]
+__all__ = [
+    "Bracket",
+    "Collapse",
+    "Effort",
+    "Estimate",
+    "Evidence",
+    "Gap",
+    "GradientNoise",
+    "Progress",
+    "Silent",
+    "collapse",
+    "evidence",
+    "gap",
+    "gradient_noise",
+]

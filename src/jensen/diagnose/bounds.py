@@ -62,7 +62,7 @@ def exact(model: Any, datum: Datum, *, key: PRNGKey) -> Array:
 
 def enumerated(model: Any, q: Any, datum: Datum) -> Array:
     """Return log Σ_z p(x, z)."""
-    law = model.prior_of(datum.cond) if isinstance(model, AbstractLatentModel) else q
+    law: Any = model.prior_of(datum.cond) if isinstance(model, AbstractLatentModel) else q
     return logsumexp(jax.vmap(lambda z: model.log_joint(z, datum))(law.support()))
 
 

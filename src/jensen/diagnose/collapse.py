@@ -1,0 +1,171 @@
+"""Are the latents used? KL per dimension, active units, and the information q carries about the data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.core import AbstractLatentModel, Datum, Inference, SharesLatent
+from jensen.diagnose.estimate import Estimate
+from jensen.diagnose.rows import choose, count, weight_of
+from jensen.diagnose.table import columns, number
+from jensen.dist import AbstractDensity, AbstractMoments, DiagGaussian, kl_divergence, kl_per_dimension
+from jensen.errors import InputError
+from jensen.typing import PRNGKey
+
+ACTIVE = 0.01
+"""A unit is active where the variance over data of its posterior mean exceeds this (Burda et al. 2016)."""
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """How much of the latents is used, in nats per datum.
+
+    Attributes:
+        kl: Mean KL(q(z|x) ‖ p(z)).
+        kl_per_dimension: The same per dimension of diagonal Gaussians, per latent group of other laws;
+            ``None`` without a closed form.
+        mean_variance: Variance over data of E_q[z], per dimension; ``None`` where q has no mean.
+        information: I_q(x; z) over the rows looked at, E log q(z|x) − log (1/N) Σⱼ q(z|xⱼ). It cannot exceed
+            ``ceiling`` and says nothing beyond it.
+        ceiling: log N.
+        num_data: N, the rows looked at.
+    """
+
+    kl: Estimate
+    kl_per_dimension: np.ndarray | None
+    mean_variance: np.ndarray | None
+    information: Estimate
+    ceiling: float
+    num_data: int
+
+    @property
+    def active(self) -> np.ndarray | None:
+        """Which units are active."""
+        return None if self.mean_variance is None else self.mean_variance > ACTIVE
+
+    @property
+    def num_active(self) -> int | None:
+        """How many units are active."""
+        return None if self.active is None else int(self.active.sum())
+
+    @property
+    def marginal_kl(self) -> float:
+        """KL(q(z) ‖ p(z)) = KL − I: how far the aggregate posterior is from the prior."""
+        return self.kl.value - self.information.value
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers."""
+        lists = {name: getattr(self, name) for name in ("kl_per_dimension", "mean_variance")}
+        return {
+            "kl": self.kl.to_json(),
+            **{name: None if values is None else values.tolist() for name, values in lists.items()},
+            "num_active": self.num_active,
+            "information": self.information.to_json(),
+            "ceiling": self.ceiling,
+            "num_data": self.num_data,
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"use of the latents (nats per datum; {self.num_data} rows)",
+            columns(
+                [
+                    ("KL(q ‖ p)", str(self.kl)),
+                    ("I_q(x; z)", f"{self.information} of at most {self.ceiling:.3f}"),
+                    ("KL(q(z) ‖ p(z))", number(self.marginal_kl)),
+                ]
+            ),
+        ]
+        if self.active is not None:
+            lines.append(f"{self.num_active} of {len(self.active)} units active")
+        if self.kl_per_dimension is not None:
+            order = np.argsort(-self.kl_per_dimension)
+            lines.append(
+                "KL by dimension: " + " ".join(f"{i}:{self.kl_per_dimension[i]:.2f}" for i in order[:12])
+            )
+        return "\n".join(lines)
+
+
+def collapse(inference: Inference, x: Any, *, key: PRNGKey, rows: int | None = 1000) -> Collapse:
+    """Say whether q uses the latents.
+
+    Args:
+        inference: The fitted choices; the model must know its prior.
+        x: An array (N, D), or ``fit.Data``.
+        key: Randomness.
+        rows: Look at this many rows, chosen at random; ``None`` for all. The information needs many: it
+            cannot exceed log N.
+
+    Returns:
+        The measurements; print them for a table.
+
+    Raises:
+        InputError: If the model has no prior, q no density, or one z is behind all data.
+
+    References:
+        Burda, Grosse & Salakhutdinov 2016 (active units); Hoffman & Johnson 2016, ELBO surgery (information).
+    """
+    model, posterior = inference.bound_model(), inference.posterior
+    name = type(inference.model).__name__
+    if not isinstance(model, AbstractLatentModel):
+        raise InputError(f"collapse: {name} does not separate its prior, so there is no KL(q ‖ p) to measure")
+    if not issubclass(posterior.law(inference.model), AbstractDensity):
+        raise InputError(f"collapse: q of {type(posterior).__name__} has no density")
+    if isinstance(posterior, SharesLatent):
+        raise InputError("collapse: one z is behind all data, so it carries no information on single rows")
+    to_rows, to_run = jax.random.split(key)
+    chosen = choose(x, rows, key=to_rows)
+    n = count(chosen)
+    seen = jax.tree.map(np.asarray, _measure(model, posterior, chosen, jax.random.split(to_run, n)))
+    weight = weight_of(chosen)
+    per_dimension = seen["kl_per_dimension"]
+    return Collapse(
+        kl=Estimate.mean(seen["kl"], weight),
+        kl_per_dimension=None if per_dimension is None else np.average(per_dimension, axis=0, weights=weight),
+        mean_variance=None if seen["mean"] is None else _variance(seen["mean"], weight),
+        information=Estimate.mean(seen["information"], weight),
+        ceiling=math.log(n),
+        num_data=n,
+    )
+
+
+@eqx.filter_jit
+def _measure(model: Any, posterior: Any, rows: Datum, keys: Any) -> dict[str, Any]:
+    rows = jax.tree.map(jnp.asarray, rows)
+
+    def infer(datum: Datum, key: Any) -> Any:
+        return posterior(model, datum, key=key)
+
+    laws = jax.vmap(infer)(rows, keys)
+
+    def one(both: Any) -> dict[str, Any]:
+        datum, q, key = both
+        prior = model.prior_of(datum.cond)
+        z, log_q = q.sample_and_log_prob(key=jax.random.fold_in(key, 1))
+        groups = kl_divergence(q, prior, z)
+        diagonal = isinstance(q, DiagGaussian) and isinstance(prior, DiagGaussian)
+        sampled = jnp.atleast_1d(log_q - prior.log_prob(z))
+        total = sampled.sum() if groups is None else groups.sum()
+        aggregate = jax.vmap(lambda other: other.log_prob(z).sum())(laws)
+        mixture = jax.scipy.special.logsumexp(aggregate) - jnp.log(float(len(keys)))
+        return {
+            "kl": total,
+            "kl_per_dimension": kl_per_dimension(q, prior) if diagonal else groups,
+            "mean": q.mean if isinstance(q, AbstractMoments) else None,
+            "information": log_q.sum() - mixture,
+        }
+
+    return jax.lax.map(one, (rows, laws, keys), batch_size=min(32, len(keys)))
+
+
+def _variance(means: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    means = means.astype(np.float64)
+    centre = np.average(means, axis=0, weights=weight)
+    return np.average((means - centre) ** 2, axis=0, weights=weight)
