@@ -64,10 +64,10 @@ def test_pilot_finds_metric_steps_and_a_tight_bracket():
 
     tuned, low, high, flat = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(1), 200))
     end = jax.vmap(lambda metric: metric.scale(jnp.float32(1.0)))(tuned.kernels.metric)
+    np.testing.assert_allclose(jnp.mean(end @ end.swapaxes(-1, -2), 0), COV, atol=0.03 * np.abs(COV).max())
     np.testing.assert_allclose(
-        jnp.mean(end @ end.swapaxes(-1, -2), 0), COV, atol=0.03 * np.abs(COV).max()
-    )
-    np.testing.assert_allclose(flat, LOG_P, atol=0.1)  # started at the fitted Gaussian, nothing is left to anneal
+        flat, LOG_P, atol=0.1
+    )  # started at the fitted Gaussian, nothing is left to anneal
     assert (jnp.diff(tuned.kernels.betas) > 0).all()
     assert 0.6 < float(low.acceptance.mean()) < 0.99
     bias = np.array([float(low.log_evidence.mean()), float(high.log_evidence.mean())]) - LOG_P
@@ -78,6 +78,8 @@ def test_pilot_finds_metric_steps_and_a_tight_bracket():
 def test_pilot_survives_a_density_that_is_often_undefined():
     path = _path()
     broken = path._replace(log_joint=lambda z: jnp.where(z[0] > MEAN[0] + 0.3, jnp.nan, path.log_joint(z)))
-    tuned = jax.jit(lambda key: tune(broken, schedule(10), num_leapfrog=2, key=key, settle=10))(jax.random.key(0))
+    tuned = jax.jit(lambda key: tune(broken, schedule(10), num_leapfrog=2, key=key, settle=10))(
+        jax.random.key(0)
+    )
     for leaf in jax.tree.leaves(tuned):
         assert np.isfinite(np.asarray(leaf)).all()

@@ -1,1 +1,1 @@
-"""algorithms."""
+"""Pure functions on arrays, importable alone: no jensen class enters or leaves."""

@@ -1,15 +1,18 @@
 """Annealed importance sampling between q(z) and p(x, z), from below and from above, for one datum.
 
-Forward from q: E[exp(log_weight)] = p(x). Backward from an exact posterior draw: E[exp(−log_weight)] = 1/p(x).
-By Jensen's inequality the first is low and the second high on average, so together they bracket log p(x).
+Forward from q: E[exp(log_weight)] = p(x). Backward from an exact posterior draw: E[exp(−log_weight)] =
+1/p(x). By Jensen's inequality the first is low and the second high on average, so together they bracket log
+p(x).
 
-Three things void this, and none can be seen in the output: transitions tuned inside the weighted run; a pilot run
-that saw the exact draw which starts the backward chain; noise shared between data whose estimates are multiplied.
-Hence everything that shapes a transition is an *input* here (`Kernels`), fixed before the first weighted chain.
+Three things void this, and none can be seen in the output: transitions tuned inside the weighted run; a pilot
+run that saw the exact draw which starts the backward chain; noise shared between data whose estimates are
+multiplied. Hence everything that shapes a transition is an *input* here (`Kernels`), fixed before the first
+weighted chain.
 
 Source:
-    Neal (2001), Annealed importance sampling; Sohl-Dickstein and Culpepper (2012), Hamiltonian annealed importance
-    sampling; Grosse, Ghahramani and Adams (2015), Sandwiching the marginal likelihood with bidirectional Monte Carlo.
+    Neal (2001), Annealed importance sampling; Sohl-Dickstein and Culpepper (2012), Hamiltonian annealed
+    importance sampling; Grosse, Ghahramani and Adams (2015), Sandwiching the marginal likelihood with
+    bidirectional Monte Carlo.
 """
 
 from __future__ import annotations
@@ -100,14 +103,15 @@ def _anneal(
 ) -> Annealed:
     """Alternate increments and transitions in the order ``kernels`` lists them.
 
-    One code serves both directions. The full transition R½ (F M) R½ (half refreshment, trajectory M, flip F) has the
-    time reversal F R½ (F M) R½ F, because R½ commutes with F and both parts are reversible: itself, in the flipped
-    momentum, which starts from the same N(0, I). So going backward is the same walk with the lists reversed.
+    One code serves both directions. The full transition R½ (F M) R½ (half refreshment, trajectory M, flip F)
+    has the time reversal F R½ (F M) R½ F, because R½ commutes with F and both parts are reversible: itself,
+    in the flipped momentum, which starts from the same N(0, I). So going backward is the same walk with the
+    lists reversed.
     """
     first, rest = jax.random.split(key)
     inner = kernels.step_sizes.shape[0]
 
-    def body(carry, step):  # noqa: ANN001, ANN202
+    def body(carry, step):
         point, momentum, total = carry
         increment, beta, step_size, key = step
         total = total.add(increment * point.log_ratio)
@@ -134,9 +138,9 @@ def _anneal(
 def ais_forward(path: Path, kernels: Kernels, *, num_leapfrog: int, key: PRNGKey) -> Annealed:
     """Anneal from q towards the posterior: E[exp(log_weight)] = p(x), exactly.
 
-    log w = Σ_t (β_t − β_{t−1}) (log p(x, z_{t−1}) − log q(z_{t−1})), z_0 ~ q, z_t moved by a transition that leaves
-    f_{β_t} invariant. It costs (T − 1) · ``num_leapfrog`` gradients of both ends. The increments are summed with
-    compensation.
+    log w = Σ_t (β_t − β_{t−1}) (log p(x, z_{t−1}) − log q(z_{t−1})), z_0 ~ q, z_t moved by a transition that
+    leaves f_{β_t} invariant. It costs (T − 1) · ``num_leapfrog`` gradients of both ends. The increments are
+    summed with compensation.
 
     Args:
         path: q and p(x, ·) of one datum; `jax.vmap` over data outside.
@@ -150,7 +154,7 @@ def ais_forward(path: Path, kernels: Kernels, *, num_leapfrog: int, key: PRNGKey
     Example:
         >>> from jax.scipy.stats import norm
         >>> from jensen.algorithms.hmc import fixed_metric
-        >>> path = Path(                                      # x = 1.5, x | z ~ N(z, 1), z ~ N(0, 1), q the prior
+        >>> path = Path(  # x = 1.5, x | z ~ N(z, 1), z ~ N(0, 1), q the prior
         ...     lambda key: jax.random.normal(key, (1,)),
         ...     lambda z: norm.logpdf(z).sum(),
         ...     lambda z: norm.logpdf(z).sum() + norm.logpdf(1.5, z[0]))
@@ -170,14 +174,16 @@ def ais_reverse(
 ) -> Annealed:
     """Anneal from an exact posterior draw towards q: E[exp(−log_weight)] = 1/p(x), exactly.
 
-    The same transitions as `ais_forward` in the reverse order of temperatures. With F the law of a forward chain and
-    R that of a backward one, exp(log_weight) = p(x) R/F on the chain, whichever of the two produced it.
+    The same transitions as `ais_forward` in the reverse order of temperatures. With F the law of a forward
+    chain and R that of a backward one, exp(log_weight) = p(x) R/F on the chain, whichever of the two produced
+    it.
 
     Args:
         path: q and p(x, ·) of one datum.
         kernels: The frozen run; it must not depend on ``z_exact``.
-        z_exact: A draw from p(z | x): the z that generated a simulated x, or one from an exact posterior. Anything
-            else (a long chain, a draw of q) makes the upper side a heuristic that can fall below the truth.
+        z_exact: A draw from p(z | x): the z that generated a simulated x, or one from an exact posterior.
+            Anything else (a long chain, a draw of q) makes the upper side a heuristic that can fall below the
+            truth.
         num_leapfrog: Leapfrog steps per transition.
         key: Fresh randomness.
 
@@ -192,9 +198,7 @@ def ais_reverse(
     return Annealed(log_weight, run.z, run.acceptance[::-1])
 
 
-def lower(
-    path: Path, kernels: Kernels, *, num_chains: int, num_leapfrog: int, key: PRNGKey
-) -> Estimate:
+def lower(path: Path, kernels: Kernels, *, num_chains: int, num_leapfrog: int, key: PRNGKey) -> Estimate:
     """K independent forward chains: the mean of their weights is unbiased for p(x).
 
     Args:
@@ -213,7 +217,13 @@ def lower(
 
 
 def upper(
-    path: Path, kernels: Kernels, z_exact: Float[Array, "d"], *, num_chains: int, num_leapfrog: int, key: PRNGKey
+    path: Path,
+    kernels: Kernels,
+    z_exact: Float[Array, "d"],
+    *,
+    num_chains: int,
+    num_leapfrog: int,
+    key: PRNGKey,
 ) -> Estimate:
     """One backward and K − 1 forward chains: the inverse of their mean weight is unbiased for 1/p(x).
 
@@ -222,9 +232,10 @@ def upper(
 
         E_{R F…F}[g] = E_{F…F}[g · w_1/p(x)] = E_{F…F}[g · w̄/p(x)],   w̄ = (1/K) Σ_k w_k,
 
-    the last step by exchangeability of K forward chains. With g = 1/w̄ this is 1/p(x), the weights being positive.
-    K = 1 is plain backward annealing; the gap shrinks about as 1/K. Averaging 1/w over several backward chains from
-    the *same* draw would be valid too, but it averages the wrong way round: 1/w has the heavier tail.
+    the last step by exchangeability of K forward chains. With g = 1/w̄ this is 1/p(x), the weights being
+    positive. K = 1 is plain backward annealing; the gap shrinks about as 1/K. Averaging 1/w over several
+    backward chains from the *same* draw would be valid too, but it averages the wrong way round: 1/w has the
+    heavier tail.
 
     Args:
         path: q and p(x, ·) of one datum.

@@ -43,9 +43,9 @@ def interval(
         mean(L) − log(2/α)/N  ≤  mean(log p(x_i))  ≤  mean(U) + log(2/α)/N.
 
     Nothing is assumed about tails or variances; at 95% the allowance is 3.69/N. It does need *independence
-    across data*: noise shared between data makes the product biased and the statement false. The two sides may
-    depend on each other. A longer list than N data (several estimates each) is a mistake: average the estimates
-    of one datum first, in the exponential.
+    across data*: noise shared between data makes the product biased and the statement false. The two sides
+    may depend on each other. A longer list than N data (several estimates each) is a mistake: average the
+    estimates of one datum first, in the exponential.
 
     Args:
         lower_logs: L_i, one per datum, in nats; −∞ is allowed and makes the lower side vacuous.
@@ -59,7 +59,8 @@ def interval(
         InputError: If the lists differ in length, are empty or hold NaN, or the confidence is out of range.
 
     Source:
-        Grosse, Ancha and Roy (2016), Measuring the reliability of MCMC inference with bidirectional Monte Carlo.
+        Grosse, Ancha and Roy (2016), Measuring the reliability of MCMC inference with bidirectional Monte
+        Carlo.
 
     Example:
         >>> low, high, _ = interval([-1.0] * 100, [-0.9] * 100)
@@ -69,7 +70,9 @@ def interval(
     lower = np.asarray(lower_logs, np.float64).ravel()
     upper = np.asarray(upper_logs, np.float64).ravel()
     if lower.size != upper.size or lower.size == 0:
-        raise InputError(f"interval needs one lower and one upper per datum; got {lower.size} and {upper.size}")
+        raise InputError(
+            f"interval needs one lower and one upper per datum; got {lower.size} and {upper.size}"
+        )
     if np.isnan(lower).any() or np.isnan(upper).any():
         raise InputError("interval was given NaN; an estimate that failed is -inf below and +inf above")
     if not 0.0 < confidence < 1.0:

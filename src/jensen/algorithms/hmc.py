@@ -1,7 +1,8 @@
 """Hamiltonian transitions along a path between two log-densities, with everything about them frozen.
 
-The path is log f_β(z) = (1−β) log q(z) + β log p(x, z). A transition leaves f_β invariant *exactly* (Metropolis
-corrected), whatever its step size and metric, as long as these do not look at the chain they move.
+The path is log f_β(z) = (1−β) log q(z) + β log p(x, z). A transition leaves f_β invariant *exactly*
+(Metropolis corrected), whatever its step size and metric, as long as these do not look at the chain they
+move.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Point(NamedTuple):
     grad_p: Float[Array, "d"]
 
     def value(self, beta: Scalar) -> Scalar:
-        """log f_β, in nats."""
+        """Log f_β, in nats."""
         return (1.0 - beta) * self.log_q + beta * self.log_p
 
     def grad(self, beta: Scalar) -> Float[Array, "d"]:
@@ -91,7 +92,7 @@ class Point(NamedTuple):
 
     @property
     def log_ratio(self) -> Array:
-        """log p(x, z) − log q(z), in nats."""
+        """Log p(x, z) − log q(z), in nats."""
         return self.log_p - self.log_q
 
     @property
@@ -164,9 +165,9 @@ def transition(
 ) -> Transition:
     """One Metropolis-corrected trajectory that leaves f_β(z) N(v; 0, I) invariant.
 
-    The trajectory followed by a flip of v is an involution, so accepting it with min(1, ratio) is reversible; the
-    flip is then undone, so that a *rejection* reverses the momentum. A proposal where a density is not finite is
-    rejected.
+    The trajectory followed by a flip of v is an involution, so accepting it with min(1, ratio) is reversible;
+    the flip is then undone, so that a *rejection* reverses the momentum. A proposal where a density is not
+    finite is rejected.
 
     Args:
         path: The two ends.

@@ -1,8 +1,9 @@
 """Matrix factorizations that are safe under `jax.vmap` on CPU; forward mode only.
 
-jaxlib 0.10 hands the batch of a vmapped LAPACK call to the very threads that wait for it: when as many such calls
-are ready at once as there are threads (two, on two cores), the program waits for ever. Here a vmapped call becomes a
-loop of single ones, which LAPACK runs in place; for the matrices of this package (d ≤ 100) that is no slower.
+jaxlib 0.10 hands the batch of a vmapped LAPACK call to the very threads that wait for it: when as many such
+calls are ready at once as there are threads (two, on two cores), the program waits for ever. Here a vmapped
+call becomes a loop of single ones, which LAPACK runs in place; for the matrices of this package (d ≤ 100)
+that is no slower.
 """
 
 from __future__ import annotations

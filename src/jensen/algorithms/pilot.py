@@ -1,7 +1,7 @@
 """The pilot run: learn a metric, temperatures and step sizes for one datum, then freeze them.
 
-It sees q and log p(x, ·) only. It must never be given the exact posterior draw that starts a backward chain, and its
-key must not be used again: then, whatever it returns, the weighted run is unbiased.
+It sees q and log p(x, ·) only. It must never be given the exact posterior draw that starts a backward chain,
+and its key must not be used again: then, whatever it returns, the weighted run is unbiased.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ import jax
 import jax.numpy as jnp
 
 from jensen.algorithms.ais import Kernels
-from jensen.algorithms.hmc import Metric, Path, Point, evaluate, fixed_metric, metric_between, refresh, transition
+from jensen.algorithms.hmc import (
+    Metric,
+    Path,
+    Point,
+    evaluate,
+    fixed_metric,
+    metric_between,
+    refresh,
+    transition,
+)
 from jensen.algorithms.linalg import cholesky, eigh, solve_lower
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
@@ -51,10 +60,11 @@ class Tuned(NamedTuple):
 def gaussian_moments(z: Float[Array, "n d"], grad: Float[Array, "n d"], ridge: float = 1e-3) -> Moments:
     """The Gaussian that explains both positions and gradients of a log-density.
 
-    For a Gaussian target ∇log π(z) = −P (z − m), so M = P⁻¹ solves M C_g M = C_z with C_z, C_g the covariances of
-    positions and gradients: *exactly*, for d + 1 points from anywhere. In general the solution (the geometric mean
-    of C_z and C_g⁻¹) minimizes the Fisher divergence of N(m, M) to the target. The identity is added to both
-    covariances with weight ``ridge``, so give z in coordinates where a unit matrix is a sensible guess.
+    For a Gaussian target ∇log π(z) = −P (z − m), so M = P⁻¹ solves M C_g M = C_z with C_z, C_g the
+    covariances of positions and gradients: *exactly*, for d + 1 points from anywhere. In general the solution
+    (the geometric mean of C_z and C_g⁻¹) minimizes the Fisher divergence of N(m, M) to the target. The
+    identity is added to both covariances with weight ``ridge``, so give z in coordinates where a unit matrix
+    is a sensible guess.
 
     Args:
         z: Positions.
@@ -102,9 +112,7 @@ def gaussian_path(path: Path, start: Moments) -> Path:
     return Path(lambda key: mean + tril @ jax.random.normal(key, (d,), tril.dtype), log_prob, path.log_joint)
 
 
-def equal_length(
-    betas: Float[Array, "T"], spread: Float[Array, "T"], num: int
-) -> Float[Array, "{num}+1"]:
+def equal_length(betas: Float[Array, "T"], spread: Float[Array, "T"], num: int) -> Float[Array, "{num}+1"]:
     """Temperatures at equal steps of ∫ sd_β(log p − log q) dβ, the length of the path.
 
     An annealed weight's variance is about Σ (Δβ)² Var_β, least for a given number of temperatures when every
@@ -147,16 +155,16 @@ def _walk(
     num_leapfrog: int,
     target: float,
     key: PRNGKey,
-):  # noqa: ANN202
+):
     """Move every chain once per entry of ``betas``, steering the step size towards the target acceptance."""
     count = crowd.momenta.shape[0]
     largest = jnp.log(_LARGEST_TURN / num_leapfrog)
 
-    def body(crowd: _Crowd, step: tuple[Array, Array]):  # noqa: ANN202
+    def body(crowd: _Crowd, step: tuple[Array, Array]):
         beta, key = step
         scale = metric.scale(beta)
 
-        def one(point: Point, momentum: Array, key: Array):  # noqa: ANN202
+        def one(point: Point, momentum: Array, key: Array):
             before, accept, after = jax.random.split(key, 3)
             moved = transition(
                 path,
@@ -179,9 +187,9 @@ def _walk(
 
 
 def _smoothed(log_steps: Float[Array, "S"]) -> Float[Array, "S"]:
-    """A centred moving average over nine temperatures, shorter at the ends."""
-    kernel = jnp.ones(9)
-    return jnp.convolve(log_steps, kernel, "same") / jnp.convolve(jnp.ones_like(log_steps), kernel, "same")
+    """A centred moving average over nine temperatures."""
+    wide = jnp.pad(log_steps, 4, mode="edge")
+    return jnp.convolve(wide, jnp.full(9, 1.0 / 9.0), "valid")
 
 
 def tune(
@@ -197,11 +205,12 @@ def tune(
 ) -> Tuned:
     """Learn the metric, the temperatures and the step sizes of an annealing run for one datum.
 
-    1. Draws of q give its covariance. 2. ``num_chains`` chains walk from q up to β = 1 and stay for ``settle``
-    transitions; positions and gradients there give the posterior's covariance. 3. They walk back down with the metric
-    that joins both, and the step size that holds the acceptance at ``target`` is recorded along the way (at most a
-    quarter turn per trajectory, where a Gaussian forgets its start). 4. Temperatures are moved to equal thermodynamic
-    length. It costs about ``num_chains · (2T + settle) · num_leapfrog`` gradients.
+    1. Draws of q give its covariance. 2. ``num_chains`` chains walk from q up to β = 1 and stay for
+    ``settle`` transitions; positions and gradients there give the posterior's covariance. 3. They walk back
+    down with the metric that joins both, and the step size that holds the acceptance at ``target`` is
+    recorded along the way (at most a quarter turn per trajectory, where a Gaussian forgets its start). 4.
+    Temperatures are moved to equal thermodynamic length. It costs about ``num_chains · (2T + settle) ·
+    num_leapfrog`` gradients.
 
     Args:
         path: q and p(x, ·) of one datum; no exact posterior draw enters.

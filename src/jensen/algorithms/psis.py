@@ -37,8 +37,8 @@ def fit_generalized_pareto(exceedances: Float[Array, "n"]) -> tuple[Scalar, Scal
     """Shape and scale of a generalized Pareto, by the Zhang–Stephens profile posterior mean.
 
     The density is (1/σ)(1 + k x/σ)^{−1/k−1} for x > 0. With b = −k/σ the likelihood has the profile
-    ℓ(b) = n(log(−b/k(b)) − k(b) − 1), k(b) = mean log(1 − b x); b̂ averages a quantile grid under it. The shape is
-    then drawn towards 1/2 with the force of ten observations.
+    ℓ(b) = n(log(−b/k(b)) − k(b) − 1), k(b) = mean log(1 − b x); b̂ averages a quantile grid under it. The
+    shape is then drawn towards 1/2 with the force of ten observations.
 
     Args:
         exceedances: Non-negative, sorted ascending, not all zero; n ≥ 5.

@@ -16,7 +16,7 @@ from jensen.typing import Array, Float
 
 
 def log_mean_exp(log_w: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
-    """log of the mean weight, log (1/K) Σ_k w_k.
+    """Log of the mean weight, log (1/K) Σ_k w_k.
 
     Args:
         log_w: Log-weights, in nats.
@@ -43,8 +43,8 @@ def normalized(log_w: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."
         Non-negative numbers that sum to 1 over ``axis``, or all zero where every weight is zero.
 
     Example:
-        >>> normalized(jnp.log(jnp.array([1.0, 3.0]))).tolist()
-        [0.25, 0.75]
+        >>> normalized(jnp.zeros(4)).tolist()
+        [0.25, 0.25, 0.25, 0.25]
     """
     top = jnp.max(log_w, axis=axis, keepdims=True)
     w = jnp.exp(log_w - jnp.where(jnp.isneginf(top), 0.0, top))
