@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import equinox as eqx
-import numpy as np
+from typing import Any
 
-from jensen.typing import Array, PyTree, Shaped
+import equinox as eqx
+
+from jensen.typing import PyTree, Shaped
 
 
 class Datum(eqx.Module):
     """One datum; ``jax.vmap`` over a ``Datum`` with leading axes is the caller's.
+
+    Arrays may be jax's or, on the host, numpy's.
 
     Attributes:
         x: The observation: a row (D,) or, t-major, a sequence (T, D).
@@ -20,9 +23,9 @@ class Datum(eqx.Module):
         weight: Weight of the datum, averaging one over the data set; ``None`` means one.
     """
 
-    x: Shaped[Array | np.ndarray, "*batch_and_event"]
+    x: Shaped[Any, "*batch_and_event"]
     cond: PyTree = None
-    index: Shaped[Array | np.ndarray, "*batch"] | None = None
-    mask: Shaped[Array | np.ndarray, "*batch_and_event"] | None = None
-    steps: Shaped[Array | np.ndarray, "*batch"] | None = None
-    weight: Shaped[Array | np.ndarray, "*batch"] | None = None
+    index: Shaped[Any, "*batch"] | None = None
+    mask: Shaped[Any, "*batch_and_event"] | None = None
+    steps: Shaped[Any, "*batch"] | None = None
+    weight: Shaped[Any, "*batch"] | None = None

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
-import equinox as eqx
 import jax
 
 from jensen.core.datum import Datum
@@ -42,10 +39,11 @@ class Inference(AbstractInference):
         'exact'
     """
 
-    model: AbstractModel
-    posterior: AbstractPosterior
-    objective: AbstractObjective
-    gradient: AbstractGradient
+    # held loosely: what a member can do besides its socket's contract is asked by isinstance where it is used
+    model: Any
+    posterior: Any
+    objective: Any
+    gradient: Any
 
     def __init__(
         self,
@@ -123,28 +121,13 @@ class Inference(AbstractInference):
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Inference:
         """Return a copy whose members have chosen a start from the data, where they can and have not yet."""
-        keys = jax.random.split(key, 2)
-        model, posterior = (
-            member.initialize_from(rows, key=k)
-            if isinstance(member, InitializesFromData) and not member.initialized
-            else member
-            for member, k in zip((self.model, self.posterior), keys, strict=True)
-        )
+        to_model, to_posterior = jax.random.split(key)
+        model = _started(self.model, rows, key=to_model)
+        posterior = _started(self.posterior, rows, key=to_posterior)
         return Inference(model, posterior, self.objective, self.gradient)
 
 
-def _own(part: Any) -> Iterator[str]:
-    """Name the user's own classes among a member and its parts: a family, a prior, a baseline.
-
-    Networks are anyone's and vouch for nothing, so only what descends from a class of jensen's counts.
-    """
-    if not isinstance(part, eqx.Module):
-        return
-    if not _ours(type(part)) and any(_ours(base) for base in type(part).__mro__):
-        yield type(part).__name__
-    for field in dataclasses.fields(part):
-        yield from _own(getattr(part, field.name))
-
-
-def _ours(cls: type) -> bool:
-    return cls.__module__.startswith("jensen.")
+def _started(member: Any, rows: Datum, *, key: PRNGKey) -> Any:
+    if isinstance(member, InitializesFromData) and not member.initialized:
+        return member.initialize_from(rows, key=key)
+    return member

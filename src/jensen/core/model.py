@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 
 from jensen.core.datum import Datum
-from jensen.dist import AbstractDistribution, AbstractObservation, Draw
+from jensen.dist import AbstractDensity, AbstractDistribution, AbstractObservation, Draw
 from jensen.typing import Array, Float, PRNGKey, PyTree, Scalar
 
 
@@ -25,7 +25,7 @@ class AbstractLatentModel(AbstractModel):
     prior_law: eqx.AbstractVar[type[AbstractDistribution]]
 
     @abstractmethod
-    def prior_of(self, cond: Any) -> AbstractDistribution:
+    def prior_of(self, cond: Any) -> AbstractDensity:
         """Return p(z | c)."""
 
     @abstractmethod
@@ -40,7 +40,7 @@ class AbstractCarryModel(AbstractLatentModel):
     """
 
     @abstractmethod
-    def prior_given(self, draw: Draw, datum: Datum) -> AbstractDistribution:
+    def prior_given(self, draw: Draw, datum: Datum) -> AbstractDensity:
         """Return p(z | c) as a law over the whole of z, conditioned group by group on the draw."""
 
     @abstractmethod

@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
 
 def worst(*verdicts: Verdict) -> Verdict:
     """Return the least favourable verdict; reasons of the same kind are joined."""
-    kind = max((v.kind for v in verdicts), key=_WORSE.index)
+    kind = _WORSE[max(_WORSE.index(v.kind) for v in verdicts)]
     reasons = [v.reason for v in verdicts if v.kind == kind and v.reason]
     return Verdict(kind, "; ".join(dict.fromkeys(reasons)))
 

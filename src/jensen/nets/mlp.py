@@ -60,4 +60,4 @@ def glorot(linear: eqx.nn.Linear, *, key: PRNGKey) -> eqx.nn.Linear:
     limit = (6.0 / (fan_in + fan_out)) ** 0.5
     weight = jax.random.uniform(key, linear.weight.shape, linear.weight.dtype, -limit, limit)
     linear = eqx.tree_at(lambda layer: layer.weight, linear, weight)
-    return eqx.tree_at(lambda layer: layer.bias, linear, jnp.zeros_like(linear.bias))
+    return eqx.tree_at(lambda layer: layer.bias, linear, jnp.zeros(fan_out, linear.weight.dtype))

@@ -8,7 +8,7 @@ identity, so that no covariance is ever formed from a difference of large number
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -77,7 +77,9 @@ class AbstractCovariance(eqx.Module):
         """Turn means of y and of its second moments into second moments about ``shift``."""
 
     @abstractmethod
-    def maximized(self, count: Float[Array, "k"], spread: Float[Array, "..."], free: Any) -> Self:
+    def maximized(
+        self, count: Float[Array, "k"], spread: Float[Array, "..."], free: Any
+    ) -> AbstractCovariance:
         """Return the structure that maximizes the expected log-density.
 
         Args:
@@ -100,7 +102,7 @@ class AnyCovariance(AbstractCovariance):
 
     @classmethod
     @abstractmethod
-    def pooled(cls, covariance: np.ndarray, num_components: int) -> Self:
+    def pooled(cls, covariance: np.ndarray, num_components: int) -> AnyCovariance:
         """Return the structure in which every component has nearly this covariance, (D, D). Host code."""
 
     @classmethod
@@ -110,7 +112,7 @@ class AnyCovariance(AbstractCovariance):
 
     @classmethod
     @abstractmethod
-    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> Self:
+    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> AnyCovariance:
         """Return the structure of covariances given in the data's units, in units of ``scale``. Host code.
 
         Raises:

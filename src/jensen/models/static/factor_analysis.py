@@ -11,7 +11,7 @@ import numpy as np
 from jensen.dist import AbstractDistribution, FullGaussian
 from jensen.models.static.components import Components
 from jensen.models.static.factor_covariance import AbstractFactorCovariance, FactorCovariance
-from jensen.models.static.factor_model import AbstractFactorModel, check_dimensions, factor_frame
+from jensen.models.static.factor_model import AbstractFactorModel, check_dimensions, factor_frame, started
 from jensen.models.static.structures import floored
 from jensen.nets import Frame
 from jensen.typing import PRNGKey
@@ -66,7 +66,7 @@ class FactorAnalysis(AbstractFactorModel):
         frame, standard, noise = factor_frame(loadings, noise_variance, mean, isotropic=False)
         model = cls(*standard.shape, key=jax.random.key(0))
         structure = FactorCovariance(standard, floored(noise))
-        return model._started(Components(jnp.zeros((1, len(noise))), structure), frame)
+        return started(model, Components(jnp.zeros((1, len(noise))), structure), frame)
 
     @property
     def noise_variance(self) -> np.ndarray:

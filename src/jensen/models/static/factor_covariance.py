@@ -2,7 +2,7 @@
 
 # annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ class AbstractFactorCovariance(AbstractTriangular):
 
     @classmethod
     @abstractmethod
-    def start(cls, covariance: np.ndarray, rank: int) -> Self:
+    def start(cls, covariance: np.ndarray, rank: int) -> "AbstractFactorCovariance":
         """Return where a fit to this covariance, (D, D), starts. Host code."""
 
     @property
@@ -88,7 +88,9 @@ class FactorCovariance(AbstractFactorCovariance):
         """Standard deviations √ψ."""
         return bounded_exp(self.raw)
 
-    def maximized(self, count: Float[Array, "1"], spread: Float[Array, "1 d d"], free: Any) -> Self:
+    def maximized(
+        self, count: Float[Array, "1"], spread: Float[Array, "1 d d"], free: Any
+    ) -> "FactorCovariance":
         """Return W given ψ, then ψ given W."""
         s = self.moments(spread)
         new = self
@@ -99,7 +101,7 @@ class FactorCovariance(AbstractFactorCovariance):
         return new
 
     @classmethod
-    def start(cls, covariance: np.ndarray, rank: int) -> Self:
+    def start(cls, covariance: np.ndarray, rank: int) -> "FactorCovariance":
         """Return the structure with the best W for noise as large as the columns. Host code."""
         root = np.sqrt(np.diagonal(covariance))
         values, vectors = np.linalg.eigh(covariance / np.outer(root, root))
@@ -121,7 +123,9 @@ class IsotropicFactorCovariance(AbstractFactorCovariance):
         """σ, repeated."""
         return jnp.full(self.loadings.shape[0], bounded_exp(self.raw))
 
-    def maximized(self, count: Float[Array, "1"], spread: Float[Array, "1 d d"], free: Any) -> Self:
+    def maximized(
+        self, count: Float[Array, "1"], spread: Float[Array, "1 d d"], free: Any
+    ) -> "IsotropicFactorCovariance":
         """Return the closed form: σ² is the mean of the eigenvalues W leaves out (Tipping & Bishop 1999)."""
         s = self.moments(spread)
         new = self
@@ -135,7 +139,7 @@ class IsotropicFactorCovariance(AbstractFactorCovariance):
         return self
 
     @classmethod
-    def start(cls, covariance: np.ndarray, rank: int) -> Self:
+    def start(cls, covariance: np.ndarray, rank: int) -> "IsotropicFactorCovariance":
         """Return the principal components. Host code."""
         values, vectors = np.linalg.eigh(covariance)
         noise = max(values[: len(values) - rank].mean(), 1e-12)

@@ -1,7 +1,7 @@
 """What the linear-Gaussian factor models share: x = μ + W z + noise."""
 
 # annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -60,7 +60,7 @@ class AbstractFactorModel(AbstractGaussianModel, HasObservation, HasLatentDim, H
         """One component of weight one."""
         return jnp.zeros(1)
 
-    def reweighted(self, count: Float[Array, "1"], free: Any) -> Self:
+    def reweighted(self, count: Float[Array, "1"], free: Any) -> "AbstractFactorModel":
         """There are no weights."""
         return self
 
@@ -107,20 +107,22 @@ class AbstractFactorModel(AbstractGaussianModel, HasObservation, HasLatentDim, H
         z = jax.random.normal(to_z, (self.latent_dim,))
         return z, self.likelihood(z, cond).sample(key=to_x)
 
-    def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Self:
+    def initialize_from(self, rows: Datum, *, key: PRNGKey) -> "AbstractFactorModel":
         """Start at the principal directions, missing entries filled with column means."""
         check_rows(self, rows, 2)
         frame = frame_of(rows, self.structure.isotropic)
         pooled = pooled_covariance(standardized(frame, rows), weights_of(rows))
         components = Components(jnp.zeros((1, self.data_dim)), self.structure.start(pooled, self.latent_dim))
-        return self._started(components, frame)
+        return started(self, components, frame)
 
     def _standard_likelihood(self, z: Float[Array, "r"]) -> GaussianRow:
         structure = self.covariance
         return GaussianRow(self.components.means[0] + structure.loadings @ z, structure.noise_scale)
 
-    def _started(self, components: Components, frame: Frame) -> Self:
-        return eqx.tree_at(lambda m: (m.components, m.frame, m.initialized), self, (components, frame, True))
+
+def started(model: Any, components: Components, frame: Frame) -> Any:
+    """Return the model with these components in this frame, marked as started."""
+    return eqx.tree_at(lambda m: (m.components, m.frame, m.initialized), model, (components, frame, True))
 
 
 def check_dimensions(name: str, data_dim: int, latent_dim: int) -> None:

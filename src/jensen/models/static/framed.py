@@ -2,7 +2,7 @@
 
 # annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -61,7 +61,7 @@ class AbstractGaussianModel(
         """Log weights of the components."""
 
     @abstractmethod
-    def reweighted(self, count: Float[Array, "k"], free: Any) -> Self:
+    def reweighted(self, count: Float[Array, "k"], free: Any) -> "AbstractGaussianModel":
         """Return the model with weights in proportion to ``count``, if it has any and they are free."""
 
     def component_log_prob(self, datum: Datum) -> Float[Array, "k"]:
@@ -96,7 +96,7 @@ class AbstractGaussianModel(
             offset = weight @ jax.vmap(self.frame.log_scale)(rows.mask)
         return sums | {"log_evidence": sums["log_evidence"] - offset}
 
-    def maximization(self, statistics: PyTree, trainable: Any = None) -> Self:
+    def maximization(self, statistics: PyTree, trainable: Any = None) -> "AbstractGaussianModel":
         """Return the model that maximizes the expected log-density of the rows.
 
         Args:

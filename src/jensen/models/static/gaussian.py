@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -85,7 +85,7 @@ class Gaussian(AbstractGaussianModel):
         """One component of weight one."""
         return jnp.zeros(1)
 
-    def reweighted(self, count: Float[Array, "1"], free: Any) -> Self:
+    def reweighted(self, count: Float[Array, "1"], free: Any) -> Gaussian:
         """There are no weights."""
         return self
 

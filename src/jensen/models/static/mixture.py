@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -151,7 +151,7 @@ class GaussianMixture(AbstractGaussianModel, HasLatentDim, HasExactPosterior):
         y = self.components.means + self.components.covariance.color(noise)
         return z, self.frame.leave(y[z])
 
-    def reweighted(self, count: Float[Array, "k"], free: Any) -> Self:
+    def reweighted(self, count: Float[Array, "k"], free: Any) -> GaussianMixture:
         """Return the mixture with weights in proportion to ``count``; none is exactly zero."""
         if not free.logits:
             return self

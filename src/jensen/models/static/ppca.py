@@ -12,7 +12,7 @@ from jensen.dist import AbstractDistribution, FullGaussian
 from jensen.errors import InputError
 from jensen.models.static.components import Components
 from jensen.models.static.factor_covariance import AbstractFactorCovariance, IsotropicFactorCovariance
-from jensen.models.static.factor_model import AbstractFactorModel, check_dimensions, factor_frame
+from jensen.models.static.factor_model import AbstractFactorModel, check_dimensions, factor_frame, started
 from jensen.models.static.structures import floored
 from jensen.nets import Frame
 from jensen.typing import PRNGKey
@@ -72,7 +72,7 @@ class ProbabilisticPCA(AbstractFactorModel):
         frame, standard, noise = factor_frame(loadings, variances, mean, isotropic=True)
         model = cls(*standard.shape, key=jax.random.key(0))
         structure = IsotropicFactorCovariance(standard, floored(noise[0]))
-        return model._started(Components(jnp.zeros((1, len(noise))), structure), frame)
+        return started(model, Components(jnp.zeros((1, len(noise))), structure), frame)
 
     @property
     def noise_variance(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -37,7 +37,7 @@ class FullCovariance(AbstractTriangular, AnyCovariance):
         """The factors L_k."""
         return triangle(self.raw, self.below)
 
-    def maximized(self, count: Float[Array, "k"], spread: Float[Array, "k d d"], free: Any) -> Self:
+    def maximized(self, count: Float[Array, "k"], spread: Float[Array, "k d d"], free: Any) -> FullCovariance:
         """Return factors L_k chol(spread_k)."""
         if not together(self, free):
             return self
@@ -58,13 +58,13 @@ class FullCovariance(AbstractTriangular, AnyCovariance):
         return positive(np.diagonal(values, axis1=1, axis2=2))
 
     @classmethod
-    def pooled(cls, covariance: np.ndarray, num_components: int) -> Self:
+    def pooled(cls, covariance: np.ndarray, num_components: int) -> FullCovariance:
         """Repeat the covariance."""
         tril = np.broadcast_to(np.linalg.cholesky(covariance), (num_components, *covariance.shape))
         return cls(*parameters(jnp.asarray(tril, jnp.result_type(float))))
 
     @classmethod
-    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> Self:
+    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> FullCovariance:
         """Read covariances (K, D, D)."""
         d = len(scale)
         values = shaped(values, (num_components, d, d)) / np.outer(scale, scale)
@@ -83,7 +83,7 @@ class TiedCovariance(AbstractTriangular, AnyCovariance):
         """The factor L."""
         return triangle(self.raw[None], self.below[None])
 
-    def maximized(self, count: Float[Array, "k"], spread: Float[Array, "k d d"], free: Any) -> Self:
+    def maximized(self, count: Float[Array, "k"], spread: Float[Array, "k d d"], free: Any) -> TiedCovariance:
         """Return the factor L chol of the mean spread."""
         if not together(self, free):
             return self
@@ -107,12 +107,12 @@ class TiedCovariance(AbstractTriangular, AnyCovariance):
         return np.broadcast_to(values, (num_components, data_dim))
 
     @classmethod
-    def pooled(cls, covariance: np.ndarray, num_components: int) -> Self:
+    def pooled(cls, covariance: np.ndarray, num_components: int) -> TiedCovariance:
         """Take the covariance."""
         return cls.in_frame(covariance, np.ones(len(covariance)), num_components)
 
     @classmethod
-    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> Self:
+    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> TiedCovariance:
         """Read one covariance (D, D)."""
         d = len(scale)
         values = shaped(values, (d, d)) / np.outer(scale, scale)
@@ -131,7 +131,9 @@ class DiagonalCovariance(AbstractAxisAligned, AnyCovariance):
         """Standard deviations."""
         return bounded_exp(self.raw)
 
-    def maximized(self, count: Float[Array, "k"], spread: Float[Array, "k d"], free: Any) -> Self:
+    def maximized(
+        self, count: Float[Array, "k"], spread: Float[Array, "k d"], free: Any
+    ) -> DiagonalCovariance:
         """Return scales σ·√spread."""
         if not together(self, free):
             return self
@@ -152,13 +154,13 @@ class DiagonalCovariance(AbstractAxisAligned, AnyCovariance):
         return positive(shaped(values, (num_components, data_dim)))
 
     @classmethod
-    def pooled(cls, covariance: np.ndarray, num_components: int) -> Self:
+    def pooled(cls, covariance: np.ndarray, num_components: int) -> DiagonalCovariance:
         """Repeat its diagonal."""
         values = np.broadcast_to(np.diagonal(covariance), (num_components, len(covariance)))
         return cls.in_frame(values, np.ones(len(covariance)), num_components)
 
     @classmethod
-    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> Self:
+    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> DiagonalCovariance:
         """Read variances (K, D)."""
         variance = positive(shaped(values, (num_components, len(scale)))) / scale**2
         return cls(floored(jnp.asarray(np.sqrt(variance), jnp.result_type(float))))
@@ -176,7 +178,9 @@ class SphericalCovariance(AbstractAxisAligned, AnyCovariance):
         """Standard deviations, repeated."""
         return jnp.broadcast_to(bounded_exp(self.raw)[:, None], (len(self.raw), self.data_dim))
 
-    def maximized(self, count: Float[Array, "k"], spread: Float[Array, "k d"], free: Any) -> Self:
+    def maximized(
+        self, count: Float[Array, "k"], spread: Float[Array, "k d"], free: Any
+    ) -> SphericalCovariance:
         """Return the scale of the mean variance."""
         if not together(self, free):
             return self
@@ -198,13 +202,13 @@ class SphericalCovariance(AbstractAxisAligned, AnyCovariance):
         return np.broadcast_to(values[:, None], (num_components, data_dim))
 
     @classmethod
-    def pooled(cls, covariance: np.ndarray, num_components: int) -> Self:
+    def pooled(cls, covariance: np.ndarray, num_components: int) -> SphericalCovariance:
         """Repeat its mean variance."""
         mean = np.full(num_components, np.diagonal(covariance).mean())
         return cls.in_frame(mean, np.ones(len(covariance)), num_components)
 
     @classmethod
-    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> Self:
+    def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> SphericalCovariance:
         """Read variances (K,)."""
         variance = positive(shaped(values, (num_components,))) / scale[0] ** 2
         return cls(floored(jnp.asarray(np.sqrt(variance), jnp.result_type(float))), len(scale))
