@@ -1,1 +1,8 @@
-"""report."""
+"""One self-contained HTML file about a fit, and the tables printed in a terminal."""
+
+from __future__ import annotations
+
+from jensen.report import tables
+from jensen.report.page import write
+
+__all__ = ["tables", "write"]

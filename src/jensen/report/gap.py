@@ -1,0 +1,235 @@
+"""The gap between the bound and log p(x): its picture, its rows, and what it says in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from jensen.report import figure as look
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from jensen.diagnose.gap import Gap
+
+KINDS = {
+    "exact": "exact",
+    "stochastic-bound": "a bound that holds in expectation, estimated by sampling",
+    "heuristic": "an estimate without a guarantee",
+}
+
+
+def plain(gap: Mapping[str, Any] | Gap | None) -> dict[str, Any] | None:
+    """Return the content of ``gap.json`` as a dictionary, with the flags and the training bound if known."""
+    if gap is None or isinstance(gap, Mapping):
+        return None if gap is None else dict(gap)
+    trained = None if gap.training_bound is None else gap.training_bound.to_json()
+    return {**gap.to_json(), "flags": list(gap.flags), "training_bound": trained}
+
+
+def number(part: Mapping[str, Any] | None, sign: str = "") -> str:
+    """Write a value with its standard error, or ``unknown``."""
+    if part is None or part.get("value") is None:
+        return "unknown"
+    value, se = float(part["value"]), part.get("se")
+    digits = 2 if se is None or se >= 0.01 or se == 0 else 3
+    text = f"{value:{sign}.{digits}f}"
+    return text if not se else f"{text} ± {float(se):.{digits}f}"
+
+
+def minus(text: str) -> str:
+    """Set a true minus sign before numbers."""
+    return re.sub(r"(?<![\w–-])-(?=\d)", "−", text)
+
+
+def interval(evidence: Mapping[str, Any]) -> str:
+    """Write the interval that holds log p(x)."""
+    low, high = (None if evidence.get(k) is None else f"{evidence[k]:.2f}" for k in ("lower", "upper"))
+    if low is not None and low == high:
+        return low
+    return f"[{low or '−∞'}, {high or 'no upper side'}]"
+
+
+def is_exact(evidence: Mapping[str, Any]) -> bool:
+    """Say whether log p(x) is known in closed form."""
+    return "exact" == evidence.get("lower_kind") == evidence.get("upper_kind")
+
+
+def is_zero(gap: Mapping[str, Any]) -> bool:
+    """Say whether there is no gap to draw: the posterior is exact."""
+    return is_exact(gap["log_evidence"]) and all(
+        gap[name]["value"] is None or abs(gap[name]["value"]) < 1e-6
+        for name in ("total", "approximation", "amortization")
+    )
+
+
+def rows(gap: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Lay the gap out as a table.
+
+    Args:
+        gap: The content of ``gap.json``.
+
+    Returns:
+        (quantity, value in nats per datum, what it means), from the ELBO up to log p(x).
+    """
+    evidence, exact = gap["log_evidence"], is_exact(gap["log_evidence"])
+    lines = [
+        ("ELBO", number(gap["elbo"]), "the plain bound, β = 1, one draw, whatever was trained"),
+        (
+            "+ amortization gap",
+            number(gap["amortization"]),
+            "what the encoder loses against the best q per row",
+        ),
+        ("+ approximation gap", number(gap["approximation"]), "what the family cannot express"),
+        ("= log p(x)", number(evidence), "the evidence" + ", exact" * exact),
+    ]
+    for side in ("lower", "upper"):
+        if evidence.get(side) is not None and not exact:
+            kind = evidence.get(f"{side}_kind") or ""
+            lines.append(
+                (
+                    f"  {side} side",
+                    f"{evidence[side]:.2f}",
+                    f"{kind}: {KINDS[kind]}" if kind in KINDS else kind,
+                )
+            )
+    lines.append(("total gap", number(gap["total"]), "log p(x) − ELBO = KL(q(z|x) ‖ p(z|x))"))
+    if gap.get("training_bound"):
+        lines.append(("bound trained on", number(gap["training_bound"]), "the objective's own bound"))
+    simulated = gap.get("simulated")
+    if simulated:
+        level = f"{100 * float(simulated.get('confidence', 0.95)):.0f}%"
+        lines.append(
+            (
+                "log p(x), simulated rows",
+                f"[{simulated['lower']:.2f}, {simulated['upper']:.2f}]",
+                f"on data drawn from the model itself; certified at {level}, {simulated['width']:.2f} wide",
+            )
+        )
+    return lines
+
+
+def _split(gap: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    parts = [gap[k]["value"] for k in ("total", "approximation", "amortization")]
+    return None if any(v is None for v in parts) else (float(parts[0]), float(parts[1]), float(parts[2]))
+
+
+def _by_share(gap: Mapping[str, Any]) -> str:
+    parts = _split(gap)
+    if is_zero(gap):
+        return "The posterior is exact, so the bound is tight: the ELBO is log p(x)."
+    if parts is None:
+        return "The gap could not be split between family and encoder."
+    total, family, encoder = parts
+    if total <= max(2 * float(gap["total"].get("se") or 0.0), 0.005) and max(family, encoder) < 0.05:
+        return "The bound is tight: q matches the posterior p(z|x) as far as this measurement can see."
+    if encoder > 0.6 * total:
+        return (
+            f"Most of the gap is the encoder's: {encoder:.2f} of {total:.2f} nats. The family holds better "
+            "posteriors than the network finds; try a wider encoder, longer training, or one posterior per "
+            "datum (posteriors.PerDatum)."
+        )
+    if family > 0.6 * total:
+        return (
+            f"Most of the gap is the family's: {family:.2f} of {total:.2f} nats. Even its best member per "
+            "row differs from p(z|x) by that much; try a richer one, such as a low-rank or full covariance "
+            "in place of a diagonal Gaussian."
+        )
+    return (
+        f"The gap of {total:.2f} nats is shared: {encoder:.2f} are the encoder's, {family:.2f} the family's."
+    )
+
+
+def _certainty(evidence: Mapping[str, Any]) -> str:
+    low, high = evidence.get("lower"), evidence.get("upper")
+    if is_exact(evidence):
+        return "log p(x) is known exactly here."
+    if low is None or high is None:
+        return "Only one side of log p(x) is known, so the gaps above it are bounds too."
+    note = "; its upper side is heuristic and may lie below the truth" * (
+        evidence.get("upper_kind") == "heuristic"
+    )
+    return f"log p(x) itself is bracketed to {float(high) - float(low):.2f} nats{note}."
+
+
+def reading(gap: Mapping[str, Any], train: Mapping[str, Any] | None = None) -> list[str]:
+    """Say in plain sentences what the numbers mean.
+
+    Args:
+        gap: The content of ``gap.json`` on the data reported.
+        train: The same on training rows, when both were measured.
+
+    Returns:
+        One sentence or more, the flags raised by the evaluation last.
+    """
+    said = [_by_share(gap) if is_zero(gap) else f"{_by_share(gap)} {_certainty(gap['log_evidence'])}"]
+    if train is not None and _split(gap) and _split(train):
+        here, there = (float(g["amortization"]["value"]) for g in (gap, train))
+        noise = sum(float(g["amortization"].get("se") or 0) for g in (gap, train))
+        if here - there > max(0.1, 2 * noise):
+            said.append(
+                f"The encoder overfits: it loses {here:.2f} nats on these rows, {there:.2f} on training rows."
+            )
+    return [*said, *(f"Note: {flag}." for flag in gap.get("flags", ()))]
+
+
+def waterfall(ax: Axes, gap: Mapping[str, Any], train: Mapping[str, Any] | None = None) -> None:
+    """Draw the way from the ELBO by way of the best q in the family up to log p(x).
+
+    Args:
+        ax: Where to draw.
+        gap: The content of ``gap.json``.
+        train: The same on training rows; its two parts are drawn thin underneath.
+    """
+    from matplotlib import rcParams
+
+    ink, evidence = rcParams["text.color"], gap["log_evidence"]
+    elbo, top = float(gap["elbo"]["value"]), float(evidence["value"])
+    split = _split(gap)
+    best = elbo if split is None else elbo + split[2]
+    low, high = (top if evidence.get(k) is None else float(evidence[k]) for k in ("lower", "upper"))
+    points = [elbo, best, top, low, high]
+    span = max(max(points) - min(points), 0.05)
+    pad = 0.015 * span
+    parts = [(1, elbo, best, "amortization", look.ORANGE), (3, best, top, "approximation", look.BLUE)]
+    names = [
+        "ELBO",
+        "amortization gap\n(the encoder)",
+        "bound at the best q",
+        "approximation gap\n(the family)",
+    ]
+    if split is None:
+        parts, names = [(1, elbo, top, "total", look.BLUE)], ["ELBO", "total gap"]
+    for y, a, b, name, shade in parts:
+        ax.barh(y, b - a, left=a, height=0.6, color=shade, zorder=3)
+        ax.text(max(a, b) + pad, y, minus(number(gap[name], "+")), va="center", color=ink, zorder=4)
+        if train is not None and train[name]["value"] is not None:
+            ax.barh(y + 0.41, float(train[name]["value"]), left=a, height=0.14, color=shade, alpha=0.5)
+    last = len(names)
+    levels = [(0, elbo, gap["elbo"]), (last, top, evidence)]
+    if split is not None:
+        levels.insert(1, (2, best, {"value": best}))
+    if high > low:
+        ax.barh(last, high - low, left=low, height=0.6, color=look.GREEN, alpha=0.35, zorder=2)
+    for y, v, part in levels:
+        ax.plot([v, v], [y - 0.36, y + 0.36], color=ink, lw=2.2, solid_capstyle="butt", zorder=4)
+        ax.text(
+            (max(v, high) if y == last else v) + pad, y, minus(number(part)), va="center", color=ink, zorder=5
+        )
+        below, above = (y - 0.7 if y else y), (y + 0.7 if y < last else y)
+        ax.plot([v, v], [below, above], color=look.MUTED, lw=0.8, ls=":", zorder=1)
+    ax.text(0.0, -0.16, _sides(evidence), transform=ax.transAxes, color=look.MUTED, fontsize=8, va="top")
+    ax.set_yticks(range(last + 1), [*names, "log p(x)"])
+    ax.set_ylim(last + 0.6, -0.6)
+    ax.set_xlim(min(points) - 0.06 * span, max(points) + 0.3 * span)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x")
+    ax.set_xlabel("nats per datum", loc="right")
+    ax.spines["left"].set_visible(False)
+
+
+def _sides(evidence: Mapping[str, Any]) -> str:
+    kinds = [evidence.get(f"{side}_kind") or "none" for side in ("lower", "upper")]
+    text = kinds[0] if kinds[0] == kinds[1] else f"lower side {kinds[0]}, upper side {kinds[1]}"
+    return minus(f"log p(x) in {interval(evidence)}: {text}")

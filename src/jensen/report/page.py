@@ -1,0 +1,197 @@
+"""Writing the report: one HTML file with everything inside."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+import jensen
+from jensen.errors import InputError
+from jensen.report import blocks, facts, members, sections
+from jensen.report import gap as gaps
+from jensen.report.collect import collect
+from jensen.typing import PRNGKey
+
+if TYPE_CHECKING:
+    from jensen.datasets import Dataset
+    from jensen.diagnose.gap import Gap
+    from jensen.fit.result import Fitted
+
+MAX_BYTES = 5_000_000
+
+
+def write(
+    path: str | os.PathLike[str],
+    fitted: Fitted,
+    *,
+    dataset: Dataset | None = None,
+    gap: Mapping[str, Any] | Gap | None = None,
+    train_gap: Mapping[str, Any] | Gap | None = None,
+    collapse: Any = None,
+    key: PRNGKey | None = None,
+    title: str | None = None,
+) -> Path:
+    """Write a report about a fit: one HTML file, at most 5 MB, that opens from disk without a network.
+
+    Args:
+        path: The file to write; its folder must exist.
+        fitted: What ``fit.gradient``, ``fit.em`` or ``fit.best_of`` returned.
+        dataset: Rows as the model saw them, with labels, column names and picture shape.
+        gap: Where the bound is lost, from ``diagnose.gap`` or a ``gap.json``; nats per datum.
+        train_gap: The same on training rows, to tell an overfitted encoder from a poor family.
+        collapse: What ``diagnose.collapse`` returned; measured here if not given.
+        key: Randomness of the samples shown.
+        title: Heading of the page.
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: If the file cannot be written or would exceed 5 MB.
+
+    Example:
+        >>> import jax, optax, tempfile, numpy as np, jensen as jn
+        >>> from jensen import datasets, fit, report
+        >>> x = np.random.default_rng(0).normal(size=(40, 3))
+        >>> model = jn.models.Decoder(3, 1, likelihood="gaussian", widths=(), key=jax.random.key(0))
+        >>> q = jn.posteriors.Amortized(
+        ...     jn.families.DiagGaussian(1), data_dim=3, widths=(), key=jax.random.key(1))
+        >>> four = jn.Inference(model, q, jn.objectives.ELBO(), jn.gradients.Reparam())
+        >>> fitted = fit.gradient(four, x, key=jax.random.key(2), optimizer=optax.adam(1e-2), steps=4)
+        >>> data = datasets.Dataset(x, None, ("a", "b", "c"), "noise")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report.write(folder + "/report.html", fitted, dataset=data).name
+        'report.html'
+    """
+    text = render(
+        fitted,
+        dataset=dataset,
+        gap=gap,
+        train_gap=train_gap,
+        collapse=collapse,
+        key=jax.random.key(0) if key is None else key,
+        title=title,
+    )
+    raw = text.encode()
+    if len(raw) > MAX_BYTES:
+        raise InputError(f"report: {len(raw) / 1e6:.1f} MB exceeds 5 MB; pass fewer rows in dataset")
+    path = Path(path)
+    beside = path.with_name(path.name + ".part")
+    try:
+        beside.write_bytes(raw)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise InputError(f"report: cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def render(
+    fitted: Fitted,
+    *,
+    dataset: Dataset | None,
+    gap: Any,
+    train_gap: Any,
+    collapse: Any,
+    key: PRNGKey,
+    title: str | None,
+) -> str:
+    """Return the page as text; the arguments are those of ``write``."""
+    inference = fitted.inference
+    measured, on_train = gaps.plain(gap), gaps.plain(train_gap)
+    view = collect(inference, dataset, key=key)
+    used = sections.usage(collapse, fitted, view)
+    parts = [
+        sections.bound(measured, on_train),
+        sections.training(fitted),
+        sections.generated(view),
+        sections.latents(view, used),
+        sections.exploring(inference.model, view, used),
+        members.member(inference.model, view),
+        making(fitted),
+    ]
+    name = type(inference.model).__name__
+    on = "" if dataset is None else f" of {dataset.name}"
+    return _template().render(
+        title=title or f"{name}{on}",
+        lead=lead(fitted, dataset),
+        headline=headline(fitted, measured),
+        sections=[p for p in parts if p is not None],
+        css=_asset("page.css"),
+        explorer_js=_asset("explorer.js"),
+        version=jensen.__version__,
+    )
+
+
+def lead(fitted: Fitted, dataset: Dataset | None) -> str:
+    """One line under the title: the four choices and the data."""
+    four = " × ".join(name for _, name, _ in facts.choices(fitted.inference))
+    if dataset is None:
+        return four
+    rows, width = dataset.x.shape
+    return f"{four}, on {dataset.name}: {rows:,} rows of {width} columns"
+
+
+def headline(fitted: Fitted, measured: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
+    """The numbers to see first, as (name, value, note)."""
+    lines = []
+    if measured is not None:
+        evidence = measured["log_evidence"]
+        lines += [
+            ("ELBO", f"{measured['elbo']['value']:.2f}", "nats per datum" + _on(measured)),
+            ("log p(x)", gaps.interval(evidence), _labels(evidence)),
+            ("gap", gaps.number(measured["total"]), "nats per datum, log p(x) − ELBO"),
+        ]
+    elif len(fitted.history.bound):
+        lines.append(("bound", f"{fitted.history.bound[-1]:.2f}", "nats per datum, last step"))
+    steps = f"{int(fitted.history.step[-1]):,} steps" if len(fitted.history.step) else "no steps"
+    lines.append(
+        (
+            f"training, {steps}",
+            facts.duration(float(fitted.history.seconds)),
+            "stopped at " + facts.stopped(fitted.stop_reason),
+        )
+    )
+    return lines
+
+
+def _on(measured: Mapping[str, Any]) -> str:
+    return f", {measured['split']} rows" if measured.get("split") else ""
+
+
+def _labels(evidence: Mapping[str, Any]) -> str:
+    kinds = [evidence.get("lower_kind") or "none", evidence.get("upper_kind") or "none"]
+    return kinds[0] if kinds[0] == kinds[1] else f"lower {kinds[0]}, upper {kinds[1]}"
+
+
+def making(fitted: Fitted) -> blocks.Section:
+    """How the fit was made: the four choices in full, and versions."""
+    four = blocks.Table(("choice", "", "settings"), facts.choices(fitted.inference))
+    return blocks.Section("making", "How it was made", [four, blocks.Table((), facts.origin(fitted))])
+
+
+def _asset(name: str) -> str:
+    return (resources.files("jensen.report") / "assets" / name).read_text("utf-8")
+
+
+@cache
+def _template() -> Any:
+    import jinja2
+    from markupsafe import Markup
+
+    def script_json(value: Any) -> Markup:
+        """Write JSON that cannot end the script element around it."""
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return Markup(text.replace("<", "\\u003c").replace("&", "\\u0026"))
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["minus"] = gaps.minus
+    environment.filters["script_json"] = script_json
+    return environment.from_string(_asset("page.html.j2"))
