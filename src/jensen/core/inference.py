@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
+import equinox as eqx
 import jax
 
 from jensen.core.datum import Datum
@@ -131,3 +134,20 @@ def _started(member: Any, rows: Datum, *, key: PRNGKey) -> Any:
     if isinstance(member, InitializesFromData) and not member.initialized:
         return member.initialize_from(rows, key=key)
     return member
+
+
+def _own(part: Any) -> Iterator[str]:
+    """Name the user's own classes among a member and its parts: a family, a prior, a baseline.
+
+    Networks are anyone's and vouch for nothing, so only what descends from a class of jensen's counts.
+    """
+    if not isinstance(part, eqx.Module):
+        return
+    if not _ours(type(part)) and any(_ours(base) for base in type(part).__mro__):
+        yield type(part).__name__
+    for field in dataclasses.fields(part):
+        yield from _own(getattr(part, field.name))
+
+
+def _ours(cls: type) -> bool:
+    return cls.__module__.startswith("jensen.")
