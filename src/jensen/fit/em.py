@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import Datum, HasExpectationMaximization, Inference
+from jensen.core import AbstractModel, Datum, HasExpectationMaximization, Inference
 from jensen.errors import CombinationError, InputError, JensenWarning, NonFiniteError
 from jensen.fit.data import Data
 from jensen.fit.fingerprint import array_digest
@@ -38,7 +38,7 @@ DROP = 1e-5
 
 
 def em(
-    model: HasExpectationMaximization,
+    model: AbstractModel,
     x: Any,
     *,
     steps: int = 100,
@@ -128,7 +128,7 @@ class Blocks:
     log_scale: float
 
     @classmethod
-    def of(cls, model: HasExpectationMaximization, data: Data) -> Blocks:
+    def of(cls, model: AbstractModel, data: Data) -> Blocks:
         """Standardize in float64, then cut, in the default float."""
         rows, n, real = data.rows(), data.num_data, jnp.result_type(float)
         weight = np.ones(n) if rows.weight is None else np.asarray(rows.weight, np.float64)

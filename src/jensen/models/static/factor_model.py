@@ -80,8 +80,8 @@ class AbstractFactorModel(AbstractGaussianModel, HasObservation, HasLatentDim, H
 
     def log_likelihood(self, z: Float[Array, "r"], datum: Datum) -> Scalar:
         """Return log p(x | z) over the observed entries, in nats."""
-        law, y = self._standard_likelihood(z), self.frame.enter(datum.x)
-        return log_prob_observed(law, y, datum.mask) - self.frame.log_scale(datum.mask)
+        y, mask = self.standard(datum)
+        return log_prob_observed(self._standard_likelihood(z), y, mask) - self.frame.log_scale(mask)
 
     def log_joint(self, z: Float[Array, "r"], datum: Datum) -> Scalar:
         """Return log p(z) + log p(x | z), in nats."""
@@ -91,10 +91,11 @@ class AbstractFactorModel(AbstractGaussianModel, HasObservation, HasLatentDim, H
         """Return p(z | x): precision I + WᵀΨ⁻¹W over the observed rows of W."""
         structure, noise = self.covariance, self.covariance.noise_scale
         scaled = structure.loadings / noise[:, None]
-        residual = (self.frame.enter(datum.x) - self.components.means[0]) / noise
-        if datum.mask is not None:
-            scaled = jnp.where(datum.mask[:, None], scaled, 0.0)
-            residual = jnp.where(datum.mask, residual, 0.0)
+        y, mask = self.standard(datum)
+        residual = (y - self.components.means[0]) / noise
+        if mask is not None:
+            scaled = jnp.where(mask[:, None], scaled, 0.0)
+            residual = jnp.where(mask, residual, 0.0)
         precision = jnp.eye(self.latent_dim) + scaled.T @ scaled
         # the Cholesky factor of an inverse: flip, factor, invert, flip
         factor = jnp.linalg.cholesky(precision[::-1, ::-1])[::-1, ::-1]

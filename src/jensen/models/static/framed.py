@@ -64,10 +64,15 @@ class AbstractGaussianModel(
     def reweighted(self, count: Float[Array, "k"], free: Any) -> "AbstractGaussianModel":
         """Return the model with weights in proportion to ``count``, if it has any and they are free."""
 
+    def standard(self, datum: Datum) -> tuple[Float[Array, "*n d"], Bool[Array, "*n d"] | None]:
+        """Return rows in standardized coordinates, and their mask."""
+        mask = None if datum.mask is None else jnp.asarray(datum.mask)
+        return self.frame.enter(jnp.asarray(datum.x)), mask
+
     def component_log_prob(self, datum: Datum) -> Float[Array, "k"]:
         """Return log p(x | k) of the observed entries under every component, in nats."""
-        x = self.frame.enter(datum.x)
-        return self.components.log_prob(x, datum.mask) - self.frame.log_scale(datum.mask)
+        y, mask = self.standard(datum)
+        return self.components.log_prob(y, mask) - self.frame.log_scale(mask)
 
     def log_evidence(self, datum: Datum) -> Scalar:
         """Return log p(x) over the observed entries, in nats."""
@@ -75,10 +80,11 @@ class AbstractGaussianModel(
 
     def conditional_mean(self, datum: Datum) -> Float[Array, "d"]:
         """Return E[x | observed entries], the observed ones unchanged."""
-        if datum.mask is None:
+        y, mask = self.standard(datum)
+        if mask is None:
             return jnp.asarray(datum.x)
-        y = self.components.conditional_mean(self.log_weights, self.frame.enter(datum.x), datum.mask)
-        return jnp.where(datum.mask, datum.x, self.frame.leave(y))
+        expected = self.components.conditional_mean(self.log_weights, y, mask)
+        return jnp.where(mask, datum.x, self.frame.leave(expected))
 
     def expectation(self, rows: Datum) -> dict[str, Array]:
         """Sum responsibilities and whitened moments over rows; missing entries enter by their expectations.
@@ -89,11 +95,12 @@ class AbstractGaussianModel(
         Returns:
             ``log_evidence`` (nats) and ``weight``, and the sums the M-step needs.
         """
-        weight = jnp.ones(len(rows.x)) if rows.weight is None else rows.weight
-        sums = self.components.expectation(self.log_weights, self.frame.enter(rows.x), rows.mask, weight)
+        y, mask = self.standard(rows)
+        weight = jnp.ones(len(y)) if rows.weight is None else jnp.asarray(rows.weight)
+        sums = self.components.expectation(self.log_weights, y, mask, weight)
         offset = self.frame.log_scale() * sums["weight"]
-        if rows.mask is not None:
-            offset = weight @ jax.vmap(self.frame.log_scale)(rows.mask)
+        if mask is not None:
+            offset = weight @ jax.vmap(self.frame.log_scale)(mask)
         return sums | {"log_evidence": sums["log_evidence"] - offset}
 
     def maximization(self, statistics: PyTree, trainable: Any = None) -> "AbstractGaussianModel":
@@ -121,7 +128,9 @@ class AbstractGaussianModel(
 
 def frame_of(rows: Datum, isotropic: bool) -> Frame:
     """Return the frame that standardizes these rows, with one common unit for isotropic structures."""
-    frame = Frame.standardizing(np.asarray(rows.x), rows.mask, rows.weight)
+    mask = None if rows.mask is None else np.asarray(rows.mask)
+    weight = None if rows.weight is None else np.asarray(rows.weight)
+    frame = Frame.standardizing(np.asarray(rows.x), mask, weight)
     return common_unit(frame) if isotropic else frame
 
 

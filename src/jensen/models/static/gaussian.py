@@ -78,7 +78,7 @@ class Gaussian(AbstractGaussianModel):
     @property
     def covariance(self) -> np.ndarray:
         """Σ in the data's own units, float64: (D, D), variances (D,), or one number."""
-        return self.components.covariance.in_units(np.asarray(self.frame.scale, np.float64))[0]
+        return np.asarray(self.components.covariance.in_units(np.asarray(self.frame.scale, np.float64))[0])
 
     @property
     def log_weights(self) -> Float[Array, "1"]:
