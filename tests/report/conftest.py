@@ -128,6 +128,17 @@ def vae(digits: datasets.Dataset) -> Fitted:
     return unfitted(spread(model), posterior, gradients.Reparam(), seed=7)
 
 
+USED = {
+    "kl": {"value": 2.5, "se": 0.1},
+    "kl_per_dimension": None,
+    "mean_variance": None,
+    "num_active": None,
+    "information": {"value": 2.0, "se": 0.1},
+    "ceiling": 4.6,
+    "num_data": 100,
+}
+"""The content of ``diagnose.collapse`` as JSON, given where measuring it is not the point."""
+
 GAP = {
     "log_evidence": {
         "value": -16.9,

@@ -15,7 +15,7 @@ from jensen import datasets, families, gradients, models, posteriors, report
 from jensen.fit.result import Fitted
 from jensen.report.collect import decoded, latent_space
 
-from .conftest import spread, unfitted
+from .conftest import USED, spread, unfitted
 
 Browser = Callable[[Path, str], Any]
 
@@ -36,7 +36,7 @@ def probed(browser: Browser, page: Path, model: Any, probes: np.ndarray) -> tupl
 
 
 def test_slider_changes_picture(browser: Browser, vae: Fitted, digits: Any, gap: Any, tmp_path: Path) -> None:
-    page = report.write(tmp_path / "r.html", vae, dataset=digits, gap=gap)
+    page = report.write(tmp_path / "r.html", vae, dataset=digits, gap=gap, collapse=USED)
     answer = browser(
         page,
         LOOK + "const before = see(); const slider = document.querySelector('#explorer input[type=range]');"
@@ -56,7 +56,7 @@ def test_slider_changes_picture(browser: Browser, vae: Fitted, digits: Any, gap:
 
 def test_complaints_are_heard(browser: Browser, vae: Fitted, digits: Any, tmp_path: Path) -> None:
     """A planted fault in the page's script must not go unnoticed."""
-    page = report.write(tmp_path / "r.html", vae, dataset=digits)
+    page = report.write(tmp_path / "r.html", vae, dataset=digits, collapse=USED)
     text = page.read_text("utf-8")
     assert "redraw();" in text
     page.write_text(text.replace("redraw();", "redrew();", 1), "utf-8")
@@ -81,7 +81,7 @@ def test_activations_equal_jax(browser: Browser, vae: Fitted, digits: Any, tmp_p
 
     points = np.linspace(-4, 4, 33)
     script = f"const at = {points.tolist()}; const out = {{}};"
-    page = report.write(tmp_path / "r.html", vae, dataset=digits)
+    page = report.write(tmp_path / "r.html", vae, dataset=digits, collapse=USED)
     text = page.read_text("utf-8").replace("window.jensen = {", "window.jensen = { activations, ", 1)
     page.write_text(text, "utf-8")
     script += "for (const [n, f] of Object.entries(jensen.activations)) out[n] = at.map(f); return {out};"
@@ -116,7 +116,7 @@ def test_buttons_choose_categories(browser: Browser, digits: Any, tmp_path: Path
     model = models.Decoder(64, prior=models.priors.OneHot(4, 2), widths=(8,), key=keys[0])
     q = posteriors.Amortized(families.OneHot(4, 2), data_dim=64, widths=(), key=keys[1])
     fitted = unfitted(spread(model), q, gradients.Enumerate())
-    page = report.write(tmp_path / "r.html", fitted, dataset=digits)
+    page = report.write(tmp_path / "r.html", fitted, dataset=digits, collapse=USED)
     script = LOOK + (
         "const press = (d) => document.querySelector(`#explorer button[data-dim='${d}']`).click();"
         "press(0); press(4); const a = see(); press(2); const b = see(); const z = Array.from(jensen.z);"
@@ -139,7 +139,7 @@ def test_linear_model_and_table(browser: Browser, tmp_path: Path) -> None:
         np.random.default_rng(0).normal(size=(4, 2)), np.ones(4), data.x.mean(0)
     )
     fitted = unfitted(model, posteriors.Exact(), gradients.Analytic())
-    page = report.write(tmp_path / "r.html", fitted, dataset=data)
+    page = report.write(tmp_path / "r.html", fitted, dataset=data, collapse=USED)
     here, there = probed(browser, page, model, np.array([[0.0, 0.0], [1.0, -2.0]]))
     np.testing.assert_allclose(here, there, atol=1e-3)
     np.testing.assert_allclose(here[0], data.x.mean(0), atol=1e-3)

@@ -1,4 +1,7 @@
-"""The numbers a report shows, computed from the fitted inference and its data."""
+"""The numbers a report shows, computed from the fitted inference and its data.
+
+Everything runs once, operation by operation: compiling it would take longer than running it.
+"""
 
 from __future__ import annotations
 
@@ -137,7 +140,7 @@ def decoded(model: Any, space: LatentSpace, z: np.ndarray) -> np.ndarray | None:
             return mean @ jnp.arange(mean.shape[-1], dtype=mean.dtype)
         return mean
 
-    return np.asarray(jax.jit(jax.vmap(one))(jnp.asarray(z, jnp.float32)))
+    return np.asarray(jax.vmap(one)(jnp.asarray(z, jnp.float32)))
 
 
 def posterior_means(inference: Inference, data: Dataset, *, key: PRNGKey) -> np.ndarray | None:
@@ -157,7 +160,7 @@ def posterior_means(inference: Inference, data: Dataset, *, key: PRNGKey) -> np.
 
     mask = None if data.mask is None else jnp.asarray(data.mask)
     rows = Datum(jnp.asarray(data.x, jnp.float32), index=jnp.arange(n), mask=mask)
-    means = np.asarray(jax.jit(jax.vmap(one))(rows, jax.random.split(key, n)))
+    means = np.asarray(jax.vmap(one)(rows, jax.random.split(key, n)))
     return means if means.ndim == 2 and means.shape[1] else None
 
 
@@ -175,7 +178,7 @@ def simulated(model: Any, count: int, *, key: PRNGKey) -> tuple[np.ndarray | Non
     """Draw rows from the model: the rows, and their means given z where the model has them."""
     if not isinstance(model, Simulates):
         return None, None
-    z, x = jax.jit(jax.vmap(lambda k: model.simulate(None, key=k)))(jax.random.split(key, count))
+    z, x = jax.vmap(lambda k: model.simulate(None, key=k))(jax.random.split(key, count))
     space = latent_space(model)
     if space is None or not isinstance(model, HasObservation):
         return np.asarray(x), None

@@ -99,7 +99,7 @@ def ellipses(
     weights, means = model.weights, model.means
     names = names_of(view, means.shape[1])
     if view.data is not None:
-        plots.scatter(ax, view.data.x[:, pair].astype(np.float64), view.data.labels, size=11)
+        plots.scatter(ax, view.data.x[:, pair].astype(np.float64), view.data.labels, size=11.0)
     for rank, k in enumerate(np.argsort(-weights)):
         block = spread[k][np.ix_(pair, pair)]
         values, axes = np.linalg.eigh(block)
