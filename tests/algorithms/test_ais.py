@@ -218,7 +218,7 @@ def test_fault_noise_shared_between_data_breaks_the_certificate():
 
 
 def test_a_tuned_run_is_unbiased_too():
-    """Pilot and weighted run together, many times over: fresh kernels for each of 1,000 pilots; detects 5%."""
+    """Pilot and weighted run together, many times over: fresh kernels for each of 600 pilots; detects 6%."""
     path = _path()
 
     def run(key):
@@ -228,8 +228,8 @@ def test_a_tuned_run_is_unbiased_too():
         high = upper(path, kernels, _exact(exact), num_chains=4, num_leapfrog=2, key=above)
         return jnp.exp(low.log_evidence - TRUTH.log_p), jnp.exp(TRUTH.log_p - high.log_evidence)
 
-    low, high = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(9), 1000))
-    assert abs(_z(low, 0.05)) < LIMIT and abs(_z(high, 0.05)) < LIMIT
+    low, high = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(9), 600))
+    assert abs(_z(low, 0.06)) < LIMIT and abs(_z(high, 0.06)) < LIMIT
 
 
 def test_fixed_metric_takes_widths_or_a_triangular_scale():

@@ -62,7 +62,7 @@ def test_pilot_finds_metric_steps_and_a_tight_bracket():
         flat = jax.vmap(lambda z: start.log_joint(z) - start.log_q(z))(draws)
         return tuned, low, high, flat
 
-    tuned, low, high, flat = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(1), 200))
+    tuned, low, high, flat = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(1), 100))
     end = jax.vmap(lambda metric: metric.scale(jnp.float32(1.0)))(tuned.kernels.metric)
     np.testing.assert_allclose(jnp.mean(end @ end.swapaxes(-1, -2), 0), COV, atol=0.03 * np.abs(COV).max())
     np.testing.assert_allclose(

@@ -28,7 +28,7 @@ def test_fit_agrees_with_scipy_maximum_likelihood():
 
 def test_shape_of_gaussian_weights_with_too_narrow_a_proposal():
     # q = N(0, s²) for p = N(0, 1): w has tail index k = 1 − s² when s < 1.
-    z = 0.5 * jax.random.normal(jax.random.key(0), (200_000,))
+    z = 0.5 * jax.random.normal(jax.random.key(0), (50_000,))
     log_w = -0.5 * z**2 + 0.5 * (z / 0.5) ** 2
     assert abs(float(pareto_k(log_w)) - 0.75) < 0.15  # the limit is approached slowly (a log correction)
     wide = 2.0 * jax.random.normal(jax.random.key(0), (10_000,))
