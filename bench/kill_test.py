@@ -2,8 +2,8 @@
 
     python bench/kill_test.py [KILLS]
 
-prints where the kills fell, and whether the hash of every weight and the bytes of the metrics equal those of a
-fit that was left alone. ``--fit FOLDER`` is the fit itself, resumed if the folder holds one.
+prints where the kills fell, and whether the hash of every weight and the bytes of the metrics equal those of
+a fit that was left alone. ``--fit FOLDER`` is the fit itself, resumed if the folder holds one.
 """
 
 from __future__ import annotations

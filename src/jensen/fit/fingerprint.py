@@ -14,8 +14,10 @@ import types
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from jensen.fit.structure import to_host
 from jensen.typing import PyTree
 
 # Functions of these packages read no changing globals.
@@ -79,7 +81,7 @@ def array_digest(tree: PyTree) -> str:
     """Return a hash of the arrays of a tree: shapes, types and bytes."""
     total = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
-        array = np.asarray(leaf)
+        array = to_host(leaf)
         total.update(f"{array.shape}{array.dtype}".encode())
         total.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
     return total.hexdigest()
@@ -99,7 +101,7 @@ def _key(value: Any, seen: dict[int, int]) -> Any:
         return (dict, *((_key(name, seen), _key(part, seen)) for name, part in value.items()))
     if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
         return ("array", value.shape, str(value.dtype), value.tobytes())
-    if isinstance(value, jax.Array) and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended):
+    if isinstance(value, jax.Array) and not jnp.issubdtype(value.dtype, jax.dtypes.extended):
         return ("array", value.shape, str(value.dtype), np.asarray(value).tobytes())
     if isinstance(value, functools.partial):
         return (functools.partial, *(_key(part, seen) for part in (value.func, value.args, value.keywords)))
@@ -141,12 +143,15 @@ def _words(key: Any) -> str:
     if isinstance(key, tuple):
         return "(" + ",".join(_words(part) for part in key) + ")"
     if isinstance(key, types.CodeType):
-        inner = ",".join(_words(c) for c in key.co_consts if isinstance(c, types.CodeType))
-        return f"{key.co_qualname}:{hashlib.sha256(key.co_code).hexdigest()}[{inner}]"
+        inner = ",".join(_words(const) for const in key.co_consts)
+        names = ",".join((*key.co_names, *key.co_varnames, *key.co_freevars))
+        return f"{key.co_qualname}:{hashlib.sha256(key.co_code).hexdigest()}[{names};{inner}]"
     if isinstance(key, _Same):
         kind = key.value if isinstance(key.value, type) else type(key.value)
         name = getattr(key.value, "__qualname__", "")
         return f"{kind.__module__}.{kind.__qualname__}:{name}"
     if isinstance(key, bytes):
         return hashlib.sha256(key).hexdigest()
+    if isinstance(key, frozenset):  # a set in the code; its order differs between processes
+        return "{" + ",".join(sorted(_words(part) for part in key)) + "}"
     return repr(key)
