@@ -150,7 +150,9 @@ def _certainty(evidence: Mapping[str, Any]) -> str:
     note = "; its upper side is heuristic and may lie below the truth" * (
         evidence.get("upper_kind") == "heuristic"
     )
-    return f"log p(x) itself is bracketed to {float(high) - float(low):.2f} nats{note}."
+    width = float(high) - float(low)
+    size = f"{width:.2f}" if width >= 0.01 else "less than 0.01"
+    return f"log p(x) itself is bracketed to {size} nats{note}."
 
 
 def reading(gap: Mapping[str, Any], train: Mapping[str, Any] | None = None) -> list[str]:
@@ -232,4 +234,5 @@ def waterfall(ax: Axes, gap: Mapping[str, Any], train: Mapping[str, Any] | None 
 def _sides(evidence: Mapping[str, Any]) -> str:
     kinds = [evidence.get(f"{side}_kind") or "none" for side in ("lower", "upper")]
     text = kinds[0] if kinds[0] == kinds[1] else f"lower side {kinds[0]}, upper side {kinds[1]}"
-    return minus(f"log p(x) in {interval(evidence)}: {text}")
+    held = interval(evidence)
+    return minus(f"log p(x) {'in' if held.startswith('[') else '='} {held}: {text}")

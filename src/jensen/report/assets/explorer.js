@@ -92,7 +92,7 @@
     return node;
   };
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const short = (v) => (Math.abs(v) >= 1000 || (v !== 0 && Math.abs(v) < 0.01) ? v.toExponential(1) : v.toPrecision(3));
+  const short = (v) => (Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 0.01) ? v.toExponential(1) : Math.abs(v) >= 100 ? v.toFixed(0) : v.toPrecision(3));
 
   const paint = (canvas, x) => {
     const [height, width, depth = 1] = spec.shape;
@@ -136,7 +136,7 @@
       pen.textBaseline = "middle";
       pen.textAlign = "right";
       const name = names[i] || "x" + (i + 1);
-      pen.fillText(name.length > 27 ? name.slice(0, 26) + "…" : name, left - 8, y + line / 2);
+      pen.fillText(name.length > 25 ? name.slice(0, 24) + "…" : name, left - 8, y + line / 2);
       pen.textAlign = "left";
       pen.fillText(short(v), left + span + 8, y + line / 2);
     });
