@@ -1,0 +1,74 @@
+"""What follows a fit: the gap on rows it has not seen, and the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jensen import diagnose, report
+from jensen.cli.data import Rows, subset
+from jensen.cli.runs import Job
+from jensen.cli.training import keys
+from jensen.core import IndexesData
+from jensen.fit import Fitted
+from jensen.fit.files import write_atomically
+
+if TYPE_CHECKING:
+    from jensen.datasets import Dataset
+    from jensen.diagnose import Gap
+    from jensen.typing import PRNGKey
+
+ROWS = 100
+"""Rows the gap is measured on after a fit."""
+
+QUICK = diagnose.Effort(temperatures=100, chains=8, samples=400, steps=600, draws=4)
+"""Enough for a table right after a fit; ``jensen gap`` works harder."""
+
+
+def finish(job: Job, rows: Rows, fitted: Fitted) -> None:
+    """Measure the gap, print it, and write ``gap.json`` and ``report.html``.
+
+    Raises:
+        InputError: A file cannot be written.
+    """
+    split, data = own_rows(rows)
+    gap = measure(fitted, data, split=split, rows=ROWS, effort=QUICK, key=keys(job)[2])
+    print(gap)
+    write_gap(job.folder / "gap.json", gap)
+    write_report(job, rows, fitted, gap)
+
+
+def own_rows(rows: Rows) -> tuple[str, Dataset]:
+    """Return the held-out rows; the training rows where there are none."""
+    if len(rows.held):
+        return "held out", subset(rows.dataset, rows.held)
+    return "train", subset(rows.dataset, rows.train)
+
+
+def measure(
+    fitted: Fitted,
+    data: Dataset,
+    *,
+    split: str,
+    rows: int,
+    effort: diagnose.Effort | None = None,
+    key: PRNGKey,
+) -> Gap:
+    """Measure the gap on some rows of a data set."""
+    from jensen.cli.data import as_data
+
+    return diagnose.gap(fitted.inference, as_data(data), key=key, rows=rows, effort=effort, split=split)
+
+
+def write_gap(path: Path, gap: Gap) -> None:
+    """Write a gap as JSON, whole or not at all."""
+    write_atomically(path, (json.dumps(gap.to_json(), indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_report(job: Job, rows: Rows, fitted: Fitted, gap: Any) -> None:
+    """Write ``report.html``."""
+    per_datum = isinstance(fitted.inference.posterior, IndexesData)
+    shown = subset(rows.dataset, rows.train) if per_datum else rows.dataset
+    title = f"{job.preset} of {rows.dataset.name}"
+    report.write(job.folder / "report.html", fitted, dataset=shown, gap=gap, key=keys(job)[2], title=title)

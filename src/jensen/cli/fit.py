@@ -1,0 +1,226 @@
+"""``jensen fit``: from a preset and a file to a run directory with a report."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jensen.cli.options import OPTIONS, flags, read_options
+from jensen.cli.presets import Facts, check_used, settle
+from jensen.cli.runs import CONFIG, OWN, Job, state, trained
+from jensen.cli.shell import Interrupted, start_jax
+from jensen.errors import InputError
+
+if TYPE_CHECKING:
+    from jensen.cli.data import Rows
+    from jensen.fit import Fitted
+
+
+def fit(given: dict[str, Any]) -> int:
+    """Fit a preset to data, or continue a run.
+
+    Args:
+        given: What was written; None where nothing was.
+
+    Returns:
+        0.
+
+    Raises:
+        InputError: Anything the user can mend; nothing is left half written.
+        Interrupted: Ctrl-C.
+    """
+    written = {name: given[name] for name in OPTIONS}
+    if given["resume"] is not None:
+        _refuse_beside_resume(given, written)
+        return _resume(Path(given["resume"]))
+    preset_name, source = _what(given)
+    options = read_options(written)
+    preset = check_used(preset_name, options)
+
+    from jensen.cli import data
+
+    rows = data.divide(data.read(source, options), options)
+    facts = Facts(rows.dataset.kind, len(rows.train), rows.dataset.x.shape[1])
+    settled = settle(preset, options, facts)
+    _check_support(rows, settled)
+    stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in rows.dataset.name)
+    folder = Path(given["out"] or f"runs/{preset_name}-{stem}").expanduser()
+    _check_free(folder, overwrite=given["overwrite"])
+    job = Job(preset_name, data.lasting(source), settled, folder)
+    for line in _choices(job, rows, options):
+        print(line, flush=True)
+    return _execute(job, rows, fresh=True)
+
+
+def _what(given: dict[str, Any]) -> tuple[str, str]:
+    """Find preset and data among the words and the config keys; words win."""
+    words = given["words"] or []
+    if len(words) > 2:
+        raise InputError(f"{words[2]!r} is one word too many; a fit takes PRESET and DATA")
+    preset, source = ([*words, None, None])[:2]
+    preset, source = preset or given["preset"], source or given["data"]
+    if preset is None:
+        raise InputError("nothing to fit; give a preset and data, as in `jensen fit vae digits`")
+    if source is None:
+        raise InputError(f"no data; name a data set or a file, as in `jensen fit {preset} digits`")
+    return str(preset), str(source)
+
+
+def _refuse_beside_resume(given: dict[str, Any], written: dict[str, Any]) -> None:
+    extra = flags([name for name, value in written.items() if value is not None])
+    extra = extra or ("--out" if given["out"] else "--overwrite" if given["overwrite"] else "")
+    if given["words"] or given["preset"] or given["data"]:
+        extra = "PRESET and DATA"
+    if extra:
+        raise InputError(f"--resume continues a run with its own options; leave out {extra}")
+
+
+def _resume(folder: Path) -> int:
+    job = Job.of(folder)
+    if state(folder) == "finished":
+        print(f"{folder} is finished; its report: {folder / 'report.html'}")
+        return 0
+
+    from jensen.cli import data
+
+    check_used(job.preset, job.options)
+    return _execute(job, data.divide(data.read(job.source, job.options), job.options), fresh=False)
+
+
+def _check_support(rows: Rows, options: dict[str, Any]) -> None:
+    from jensen import datasets
+
+    likelihood = options.get("likelihood")
+    if likelihood == "gaussian" and "binarize" in options:
+        raise InputError("--binarize makes 0 and 1, which --likelihood gaussian does not fit; leave one out")
+    if likelihood is not None:
+        datasets.check_support(rows.dataset.x, likelihood, rows.dataset.mask)
+
+
+def _check_free(folder: Path, *, overwrite: bool) -> None:
+    """Refuse to write over a run, unless told to."""
+    found = state(folder)
+    if found == "new" or overwrite:
+        return
+    do = (
+        "look at it, choose another --out"
+        if found == "finished"
+        else f"continue it with `jensen fit --resume {folder}`"
+    )
+    has = "a finished run" if found == "finished" else "an unfinished run"
+    raise InputError(f"{folder} holds {has}; {do}, or replace it with --overwrite")
+
+
+def _choices(job: Job, rows: Rows, given: dict[str, Any]) -> list[str]:
+    """Say what will be done, and each choice the data made."""
+    data, options = rows.dataset, job.options
+    held = f"{len(rows.held)} held out" if len(rows.held) else "none held out"
+    lines = [
+        f"{data.name}: {len(data.x)} rows x {data.x.shape[1]} columns, {len(rows.train)} to train on, {held}"
+    ]
+    if "likelihood" in options and "likelihood" not in given:
+        values = {"binary": "0 or 1", "unit": "between 0 and 1", "bytes": "integers in 0..255"}
+        why = f"values are {values.get(data.kind, 'counts' if data.kind == 'count' else 'real numbers')}"
+        other = (
+            "; for bernoulli add --binarize threshold, or sample" if data.kind in ("unit", "bytes") else ""
+        )
+        lines.append(f"likelihood {options['likelihood']}: {why}{other}")
+    shown = ", ".join(
+        f"{name.replace('_', ' ')} {','.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in options.items()
+        if name not in ("missing", "labels", "validation", "seed", "likelihood")
+    )
+    return [*lines, f"{job.preset}: {shown}"]
+
+
+def _execute(job: Job, rows: Rows, *, fresh: bool) -> int:
+    """Train, measure, report; what is already there is not done again.
+
+    Raises:
+        Interrupted: Ctrl-C, at any point.
+    """
+    start_jax()
+    from jensen.cli import training
+    from jensen.cli.evaluation import finish
+
+    prepared = training.prepare(
+        job, rows
+    )  # everything that can be refused is refused before a file is touched
+    made = _start_folder(job) if fresh else []
+    try:
+        fitted = _fitted(job, rows, prepared)
+        if fitted.stop_reason == "interrupted":
+            raise KeyboardInterrupt
+        _say_stopped(fitted)
+        finish(job, rows, fitted)
+    except KeyboardInterrupt:
+        raise Interrupted(f"continue with `jensen fit --resume {job.folder}`") from None
+    except (ValueError, FloatingPointError):
+        if fresh and not (job.folder / "checkpoints").exists() and not trained(job.folder):
+            _undo(job, made)
+        raise
+    print(f"report: {job.folder / 'report.html'}")
+    return 0
+
+
+def _fitted(job: Job, rows: Rows, prepared: Any) -> Fitted:
+    from jensen import fit
+    from jensen.cli import training
+
+    if trained(job.folder):
+        return fit.load(job.folder)
+    return training.train(job, rows, prepared)
+
+
+def _start_folder(job: Job) -> list[Path]:
+    """Make the run directory, or empty it of the run it held, and put the config file there.
+
+    Returns:
+        The folders that were not there before, the innermost first.
+    """
+    from jensen.fit.files import make_folder, write_atomically
+
+    made = [folder for folder in (job.folder, *job.folder.parents) if not folder.exists()]
+    make_folder(job.folder)
+    _empty(job.folder)
+    try:
+        write_atomically(job.folder / CONFIG, job.config())
+    except InputError:
+        _undo(job, made)
+        raise
+    return made
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a run has written; anything else in the folder stays."""
+    from jensen.fit.files import remove
+    from jensen.fit.persist import clear_checkpoints
+
+    clear_checkpoints(folder)
+    for name in (
+        *OWN,
+        *(f"{stem}.{end}" for stem in ("model", "history") for end in ("json", "safetensors")),
+    ):
+        remove(folder / name)
+
+
+def _undo(job: Job, made: list[Path]) -> None:
+    """Leave things as they were before a fit that came to nothing."""
+    with contextlib.suppress(OSError, InputError):
+        _empty(job.folder)
+        for folder in made:
+            folder.rmdir()
+
+
+def _say_stopped(fitted: Fitted) -> None:
+    from jensen.report import facts
+
+    steps = int(fitted.history.step[-1]) if len(fitted.history.step) else 0
+    took = facts.duration(float(fitted.history.seconds))
+    print(f"stopped by {facts.stopped(fitted.stop_reason)}; {steps:,} steps, {took}")
+    if len(fitted.restarts) > 1:
+        low, high = min(fitted.restarts), max(fitted.restarts)
+        print(f"best of {len(fitted.restarts)} restarts: bounds from {low:.3f} to {high:.3f} nats per datum")
+    for event in fitted.history.events:
+        print(f"event: {event}")

@@ -1,0 +1,229 @@
+"""Commands on what is already fitted: gap, sample, report, info."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jensen.cli.options import OPTIONS, whole
+from jensen.cli.runs import Job, trained
+from jensen.cli.shell import cache_folder, start_jax
+from jensen.errors import CorruptRunError, InputError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from jensen.datasets import Dataset
+    from jensen.fit import Fitted
+
+SAMPLE_FILES = (".csv", ".npy", ".npz", ".png")
+
+
+def gap(given: dict[str, Any]) -> int:
+    """Print where the bound is lost, on the run's held-out rows or on other data.
+
+    Raises:
+        InputError: Data that cannot be read or does not fit the model.
+        CorruptRunError: No such run, or a damaged one.
+    """
+    job = Job.of(Path(given["run"]))
+    rows, seed = _count(given["rows"], "--rows", 100), _seed(given["seed"])
+    target = _writable(given["json"], "--json")
+    start_jax()
+    from jensen import datasets
+    from jensen.cli import data, evaluation
+
+    fitted = _load(job)
+    if given["data"] is None:
+        split, chosen = evaluation.own_rows(data.divide(data.read(job.source, job.options), job.options))
+    else:
+        split, chosen = given["data"], data.read(given["data"], job.options)
+        model = fitted.inference.model
+        datasets.check_features(chosen.x, model.data_dim, model=type(model).__name__)
+        if "likelihood" in job.options:
+            datasets.check_support(chosen.x, job.options["likelihood"], chosen.mask)
+    import jax
+
+    found = evaluation.measure(fitted, chosen, split=split, rows=rows, key=jax.random.key(seed))
+    print(found)
+    if target is not None:
+        evaluation.write_gap(target, found)
+        print(f"written: {target}")
+    return 0
+
+
+def sample(given: dict[str, Any]) -> int:
+    """Draw new rows; print them as csv, or write them to a file.
+
+    Raises:
+        InputError: A file of a kind that rows cannot go to, or that cannot be written.
+        CorruptRunError: No such run, or a damaged one.
+    """
+    job = Job.of(Path(given["run"]))
+    num, seed = _count(given["num"], "--num", 16), _seed(given["seed"])
+    target = _writable(given["out"], "--out", SAMPLE_FILES)
+    start_jax()
+    import jax
+
+    from jensen import use
+    from jensen.cli.data import read
+
+    fitted = _load(job)
+    data = read(job.source, job.options)
+    rows = use.sample(fitted, num, key=jax.random.key(seed))
+    if target is None:
+        sys.stdout.write(_csv(rows, data.columns))
+        return 0
+    from jensen.fit.files import write_atomically
+
+    write_atomically(target, _encoded(rows, target.suffix.lower(), data))
+    print(f"written: {target} ({num} rows)")
+    return 0
+
+
+def report(given: dict[str, Any]) -> int:
+    """Write the report of a run again.
+
+    Raises:
+        InputError: Its data cannot be read, or the file cannot be written.
+        CorruptRunError: No such run, or a damaged one.
+    """
+    job = Job.of(Path(given["run"]))
+    start_jax()
+    from jensen.cli import data, evaluation
+
+    fitted = _load(job)
+    rows = data.divide(data.read(job.source, job.options), job.options)
+    path = job.folder / "gap.json"
+    try:
+        kept = json.loads(path.read_bytes()) if path.exists() else None
+    except ValueError:
+        raise CorruptRunError(
+            f"{path} is damaged; write it again with `jensen gap {job.folder} --json {path}`"
+        ) from None
+    evaluation.write_report(job, rows, fitted, kept)
+    print(f"report: {job.folder / 'report.html'}")
+    return 0
+
+
+def info(given: dict[str, Any]) -> int:
+    """Print versions, devices, folders, presets and data sets."""
+    import importlib.metadata
+    import os
+    import platform
+
+    import jax
+
+    import jensen
+    from jensen import datasets
+    from jensen.cli.presets import PRESETS
+
+    others = ", ".join(
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("jax", "jaxlib", "equinox", "optax", "numpyro")
+    )
+    devices = ", ".join(str(device) for device in jax.devices())
+    for name, value in (
+        ("jensen", jensen.__version__),
+        ("with", others),
+        ("python", f"{platform.python_version()} on {platform.platform()}"),
+        ("devices", f"{devices} ({os.cpu_count()} CPU cores)"),
+        ("cache", str(cache_folder())),
+        ("presets", ", ".join(PRESETS)),
+        ("data sets", ", ".join(datasets.names())),
+    ):
+        print(f"{name:<11}{value}")
+    return 0
+
+
+def _load(job: Job) -> Fitted:
+    from jensen import fit
+
+    if not (job.folder / "model.json").exists():
+        raise CorruptRunError(
+            f"{job.folder} is not fitted yet; continue with `jensen fit --resume {job.folder}`"
+        )
+    if not trained(job.folder):
+        fit.load(job.folder)  # a damaged file is named first
+        raise CorruptRunError(f"{job.folder} is unfinished; continue with `jensen fit --resume {job.folder}`")
+    return fit.load(job.folder)
+
+
+def _count(written: Any, flag: str, default: int) -> int:
+    if written is None:
+        return default
+    try:
+        return whole(1)(written)
+    except ValueError as error:
+        raise InputError(f"{flag} is {written}; {error}") from None
+
+
+def _seed(written: Any) -> int:
+    return 0 if written is None else OPTIONS["seed"].value(written)
+
+
+def _writable(written: str | None, flag: str, endings: tuple[str, ...] = ()) -> Path | None:
+    """Check a target before any work is done."""
+    if written is None:
+        return None
+    path = Path(written).expanduser()
+    if endings and path.suffix.lower() not in endings:
+        known = [ending.lstrip(".") for ending in endings]
+        raise InputError(
+            f"{flag} {written}: cannot write files that end in {path.suffix!r}{nearest(path.suffix.lstrip('.'), known)}"
+        )
+    if path.is_dir():
+        raise InputError(f"{flag} {written} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise InputError(f"{flag} {written}: the folder {str(path.parent)!r} does not exist; make it first")
+    return path
+
+
+def _csv(rows: np.ndarray, columns: tuple[str, ...]) -> str:
+    import csv
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([[f"{value:.7g}" for value in row] for row in rows])
+    return text.getvalue()
+
+
+def _encoded(rows: np.ndarray, ending: str, data: Dataset) -> bytes:
+    import numpy as np
+
+    if ending == ".csv":
+        return _csv(rows, data.columns).encode()
+    raw = io.BytesIO()
+    if ending == ".npy":
+        np.save(raw, rows)
+    elif ending == ".npz":
+        np.savez_compressed(raw, x=rows)
+    else:
+        _picture(rows, data).save(raw, format="png")
+    return raw.getvalue()
+
+
+def _picture(rows: np.ndarray, data: Dataset) -> Any:
+    """Tile rows, which are pictures, on a nearly square sheet; small pictures are enlarged."""
+    import numpy as np
+    from PIL import Image
+
+    if data.image_shape is None:
+        raise InputError(f"{data.name} does not hold pictures; write its rows as csv, npy or npz")
+    high = 255.0 if data.kind == "bytes" else 1.0
+    pictures = np.clip(rows / high, 0, 1).reshape(len(rows), *data.image_shape)
+    wide = int(np.ceil(np.sqrt(len(rows))))
+    tall = -(-len(rows) // wide)
+    height, width, *color = data.image_shape
+    sheet = np.ones((tall, height + 1, wide, width + 1, *color))
+    for i, picture in enumerate(pictures):
+        sheet[i // wide, :height, i % wide, :width] = picture
+    sheet = sheet.reshape(tall * (height + 1), wide * (width + 1), *color)
+    zoom = max(1, 32 // height)
+    return Image.fromarray((sheet * 255).round().astype(np.uint8)).resize(
+        (sheet.shape[1] * zoom, sheet.shape[0] * zoom), Image.Resampling.NEAREST
+    )

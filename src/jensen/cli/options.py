@@ -1,0 +1,227 @@
+"""Every option of ``jensen fit``, described once: its values, its help, and how it is read.
+
+Words come from the command line as text and from a config file as YAML values; both are read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jensen.errors import InputError, nearest
+
+Read = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: As a config key; the command line has ``--`` and hyphens.
+        group: Its heading in the help.
+        metavar: What stands for its value in the help; "" for a flag.
+        help: One line.
+        read: From what was written to the value; raises ``ValueError`` with what was expected.
+    """
+
+    name: str
+    group: str
+    metavar: str
+    help: str
+    read: Read
+
+    @property
+    def flag(self) -> str:
+        """As written on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    def value(self, written: Any) -> Any:
+        """Read what was written.
+
+        Raises:
+            InputError: Naming the option, what was written, and what it must be.
+        """
+        try:
+            return self.read(written)
+        except ValueError as error:
+            raise InputError(f"{self.flag} is {_show(written)}; {error}") from None
+
+
+def whole(low: int) -> Read:
+    """Read a whole number of at least ``low``."""
+
+    def read(written: Any) -> int:
+        wanted = f"it must be a whole number, at least {low}"
+        try:
+            number = float(str(written).replace("_", ""))
+        except ValueError:
+            raise ValueError(wanted) from None
+        if isinstance(written, bool) or not number.is_integer() or number < low:
+            raise ValueError(wanted)
+        return int(number)
+
+    return read
+
+
+def number(wanted: str, holds: Callable[[float], bool]) -> Read:
+    """Read a number for which a condition holds."""
+
+    def read(written: Any) -> float:
+        try:
+            value = float(written)
+        except (TypeError, ValueError):
+            raise ValueError(f"it must be {wanted}") from None
+        if isinstance(written, bool) or not (holds(value) and abs(value) < float("inf")):
+            raise ValueError(f"it must be {wanted}")
+        return value
+
+    return read
+
+
+def one_of(*choices: str) -> Read:
+    """Read one of some words; the nearest is suggested."""
+
+    def read(written: Any) -> str:
+        if written not in choices:
+            raise ValueError("no such choice" + nearest(str(written), choices))
+        return str(written)
+
+    return read
+
+
+def _widths(written: Any) -> list[int]:
+    parts = written if isinstance(written, list) else str(written).replace(",", " ").split()
+    try:
+        return [whole(1)(part) for part in parts]
+    except ValueError:
+        raise ValueError("it must be layer widths like 256,256") from None
+
+
+def _flag(written: Any) -> bool:
+    if written in (True, "true", "yes"):
+        return True
+    if written in (False, "false", "no"):
+        return False
+    raise ValueError("it must be true or false")
+
+
+def _column(written: Any) -> str | int:
+    """Read a column's name, or its position where only digits are written."""
+    text = str(written)
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def _seed(written: Any) -> int:
+    seed = whole(0)(written)
+    if seed >= 2**32:
+        raise ValueError("it must be below 2^32")
+    return seed
+
+
+STATIC_GRADIENTS = ("em", "analytic")
+SAMPLED_GRADIENTS = ("reparam", "stick-the-landing", "doubly-reparam", "score-function", "enumerate")
+POSTERIORS = tuple(
+    f"{kind}{family}" for kind in ("amortized", "per-datum") for family in ("", "-lowrank", "-full")
+)
+
+_POSITIVE = number("a number above 0", lambda value: value > 0)
+_NOT_NEGATIVE = number("a number, 0 or more", lambda value: value >= 0)
+_SHARE = number("a share of the rows, at least 0 and below 1", lambda value: 0 <= value < 1)
+_DATA, _MODEL, _BOUND, _FIT = "data", "model", "bound", "fit"
+
+OPTIONS = {
+    option.name: option
+    for option in (
+        Option(
+            "labels", _DATA, "COLUMN", "column with labels, by name or position; never trained on", _column
+        ),
+        Option(
+            "missing",
+            _DATA,
+            "error|mask",
+            "what an empty cell means: a mistake, or unobserved",
+            one_of("error", "mask"),
+        ),
+        Option(
+            "binarize",
+            _DATA,
+            "HOW",
+            "turn intensities into 0 and 1: threshold, or one fixed sample",
+            one_of("threshold", "sample"),
+        ),
+        Option(
+            "validation",
+            _DATA,
+            "SHARE",
+            "share of rows held out for stopping and for the gap (default 0.1)",
+            _SHARE,
+        ),
+        Option(
+            "standardize",
+            _DATA,
+            "",
+            "work in columns of unit variance; densities stay in the data's units",
+            _flag,
+        ),
+        Option("latent", _MODEL, "D", "number of latents", whole(1)),
+        Option("components", _MODEL, "K", "mixture components; categories per latent (dvae)", whole(1)),
+        Option(
+            "covariance",
+            _MODEL,
+            "KIND",
+            "full, diag, tied or spherical (gmm)",
+            one_of("full", "diag", "tied", "spherical"),
+        ),
+        Option(
+            "likelihood",
+            _MODEL,
+            "LAW",
+            "bernoulli or gaussian (default: by the data)",
+            one_of("bernoulli", "gaussian"),
+        ),
+        Option("widths", _MODEL, "W,W", "hidden widths of both networks", _widths),
+        Option("posterior", _BOUND, "Q", ", ".join(POSTERIORS), one_of(*POSTERIORS)),
+        Option("objective", _BOUND, "BOUND", "elbo or iwae", one_of("elbo", "iwae")),
+        Option("num_samples", _BOUND, "K", "draws per row", whole(1)),
+        Option("beta", _BOUND, "B", "weight of the KL in the loss", _NOT_NEGATIVE),
+        Option(
+            "free_bits", _BOUND, "NATS", "nats per latent below which the KL is not pushed", _NOT_NEGATIVE
+        ),
+        Option(
+            "gradient",
+            _BOUND,
+            "HOW",
+            f"{', '.join(SAMPLED_GRADIENTS)}; gaussian, gmm, fa and ppca: em or analytic",
+            one_of(*STATIC_GRADIENTS, *SAMPLED_GRADIENTS),
+        ),
+        Option("epochs", _FIT, "N", "passes over the data", whole(1)),
+        Option("steps", _FIT, "N", "EM or gradient steps, instead of epochs", whole(1)),
+        Option("batch_size", _FIT, "N", "rows per gradient step", whole(1)),
+        Option("learning_rate", _FIT, "RATE", "of Adam", _POSITIVE),
+        Option(
+            "restarts", _FIT, "R", "fits from different starts, of which the best is kept (by EM)", whole(1)
+        ),
+        Option("seed", _FIT, "SEED", "same seed, same result (default 0)", _seed),
+    )
+}
+"""By name, in the order of the help."""
+
+
+def read_options(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what was written; what was not written (None) is left out.
+
+    Raises:
+        InputError: A value is not what its option takes.
+    """
+    return {name: OPTIONS[name].value(value) for name, value in written.items() if value is not None}
+
+
+def flags(names: Sequence[str]) -> str:
+    """List options as written on the command line."""
+    return ", ".join("--" + name.replace("_", "-") for name in names)
+
+
+def _show(written: Any) -> str:
+    return f"{written!r}" if isinstance(written, str) and not written else f"{written}"

@@ -1,0 +1,184 @@
+"""From the words of the command line to a handler and its options."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jensen
+from jensen.cli.options import OPTIONS
+from jensen.errors import InputError, nearest
+
+Given = dict[str, Any]
+Handler = Callable[[Given], int]
+
+_EPILOG = """examples:
+  jensen fit vae digits                        train, print the gap, write a report
+  jensen fit gmm mine.csv --components 5       csv, tsv, parquet, npy, npz, idx, a folder of images
+  jensen fit --resume runs/vae-digits          continue bit-exactly after a kill
+  jensen gap runs/vae-digits new.csv           how tight is the bound on other data?
+"""
+_HELP = {
+    "fit": "fit a preset to data; or continue a run",
+    "gap": "say where a fitted run's bound on log p(x) is lost",
+    "sample": "draw new rows from a fitted run",
+    "report": "write a fitted run's report again",
+    "info": "versions, devices, folders, presets, data sets",
+}
+_WORDS = {
+    "fit": "PRESET DATA [options]  or  jensen fit --resume RUN",
+    "gap": "RUN [DATA] [--json FILE] [--rows N] [--seed SEED]",
+    "sample": "RUN [--num N] [--out FILE] [--seed SEED]",
+    "report": "RUN",
+    "info": "",
+}
+
+
+def parse(argv: Sequence[str]) -> tuple[Handler, Given]:
+    """Choose a command.
+
+    Args:
+        argv: The words after ``jensen``.
+
+    Returns:
+        The command's handler, and what it was given; None where nothing was.
+
+    Raises:
+        InputError: A word that means nothing, a missing one, or a config file that cannot be read.
+        SystemExit: After ``--help`` and ``--version``, with status 0.
+    """
+    from jsonargparse import ArgumentError
+
+    parser, commands = _parsers()
+    words = _config_first(list(argv))
+    if not words:
+        parser.print_help()
+        raise SystemExit(0)
+    if words[0] not in commands and not words[0].startswith("-"):
+        raise InputError(f"unknown command {words[0]!r}{nearest(words[0], commands)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parsed = parser.parse_args(words)
+    except ArgumentError as error:
+        raise InputError(_one_line(str(error), words[0])) from None
+    if parsed.command is None:
+        raise InputError(f"{' '.join(words)}: no command; choose one of {', '.join(commands)}")
+    return _handler(parsed.command), dict(vars(parsed[parsed.command]))
+
+
+def _handler(command: str) -> Handler:
+    if command == "fit":
+        from jensen.cli.fit import fit
+
+        return fit
+    from jensen.cli import inspect
+
+    return {"gap": inspect.gap, "sample": inspect.sample, "report": inspect.report, "info": inspect.info}[
+        command
+    ]
+
+
+def _parsers() -> tuple[Any, dict[str, Any]]:
+    from jsonargparse import ArgumentParser
+
+    class Formatter(argparse.RawDescriptionHelpFormatter):
+        """Without jsonargparse's notes on types and defaults."""
+
+    def make(**more: Any) -> Any:
+        return ArgumentParser(exit_on_error=False, allow_abbrev=False, formatter_class=Formatter, **more)
+
+    commands = {
+        name: make(description=about.capitalize() + ".", usage=f"jensen {name} {_WORDS[name]}")
+        for name, about in _HELP.items()
+    }
+    _add_fit(commands["fit"])
+    _add_inspectors(commands)
+    about = "Variational inference that says how tight the bound is."
+    parser = make(prog="jensen", description=about, epilog=_EPILOG, version=jensen.__version__)
+    sub = parser.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")
+    for name, command in commands.items():
+        sub.add_subcommand(name, command, help=_HELP[name])
+    return parser, commands
+
+
+def _add_fit(parser: Any) -> None:
+    from jensen.cli.presets import PRESETS
+    from jensen.datasets.bundled import names
+
+    presets = "\n".join(f"  {name:<10}{preset.about}" for name, preset in PRESETS.items())
+    parser.epilog = f"presets:\n{presets}\n\ndata: {', '.join(names())}, or a file or folder of your own"
+    parser.add_argument("words", nargs="*", metavar="PRESET DATA", help="what to fit to what, see below")
+    parser.add_argument("--preset", help=argparse.SUPPRESS)
+    parser.add_argument("--data", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--config", action="config", metavar="FILE", help="options from a YAML file, as a run keeps them"
+    )
+    for action in parser._actions:
+        if action.dest == "print_config":
+            action.help = argparse.SUPPRESS
+    parser.add_argument("--resume", metavar="RUN", help="continue an unfinished run with its own options")
+    parser.add_argument("--out", metavar="FOLDER", help="the run directory (default runs/PRESET-DATA)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run that is already in --out")
+    groups: dict[str, Any] = {}
+    for option in OPTIONS.values():
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        if option.metavar:
+            groups[option.group].add_argument(option.flag, metavar=option.metavar, help=option.help)
+        else:
+            groups[option.group].add_argument(
+                option.flag, action="store_true", default=None, help=option.help
+            )
+
+
+def _add_inspectors(commands: dict[str, Any]) -> None:
+    for name in ("gap", "sample", "report"):
+        commands[name].add_argument("run", metavar="RUN", help="a run directory")
+    commands["gap"].add_argument(
+        "data", nargs="?", metavar="DATA", help="other data (default: the run's held-out rows)"
+    )
+    commands["gap"].add_argument("--json", metavar="FILE", help="write the numbers there")
+    commands["gap"].add_argument("--rows", metavar="N", help="at most so many rows (default 100)")
+    commands["sample"].add_argument("--num", metavar="N", help="how many rows (default 16)")
+    commands["sample"].add_argument("--out", metavar="FILE", help="csv, npy, npz or png (default: print csv)")
+    for name in ("gap", "sample"):
+        commands[name].add_argument("--seed", metavar="SEED", help="same seed, same result (default 0)")
+
+
+def _config_first(words: list[str]) -> list[str]:
+    """Move ``--config FILE`` to the front, so that what is typed wins over what is in the file."""
+    moved: list[str] = []
+    while "--config" in words[1:-1]:
+        at = words.index("--config", 1)
+        moved += words[at : at + 2]
+        del words[at : at + 2]
+    return words[:1] + moved + words[1:]
+
+
+def _one_line(message: str, command: str) -> str:
+    """Say what jsonargparse found in our words."""
+    known = [option.flag for option in OPTIONS.values()] + ["--config", "--resume", "--out", "--overwrite"]
+    if match := re.search(r"does not accept option '([^']*)'|Key '([^']*)' is not expected", message):
+        key = match[1] or match[2]
+        hint = nearest(key, [name.strip("-").replace("-", "_") for name in known])
+        return f"the config file has an unknown key {key!r}{hint}"
+    if match := re.match(r"unrecognized arguments: (\S+)(.*)", message):
+        word = match[1].split("=")[0]
+        if word.startswith("--") and command == "fit":
+            return f"unknown option {word}{nearest(word, known)}"
+        if command == "fit":
+            return f"{word!r} is one word too many; PRESET and DATA come first, options after them"
+        return f"{word!r} is one word too many; see `jensen {command} --help`"
+    if match := re.search(r"File does not exist: '?([^']*)'?", message):
+        return f"{match[1]}: no such config file; check the path"
+    if "expected one argument" in message:
+        return f"{message.split()[1].rstrip(':')} needs a value; see `jensen {command} --help`"
+    if 'Parser key "config"' in message or "Problems parsing config" in message:
+        return f"the config file is not readable YAML ({' '.join(message.split())[:120]}); correct it"
+    if "required" in message and "run" in message:
+        return f"which run? Give its folder: jensen {command} RUN"
+    return f"{' '.join(message.split())}; see `jensen {command} --help`"

@@ -1,0 +1,88 @@
+"""The run directory as the command sees it: where it is, what state it is in, its config file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from jensen.cli.options import read_options
+from jensen.errors import CorruptRunError, InputError
+
+CONFIG = "config.yaml"
+OWN = (CONFIG, "metrics.jsonl", "gap.json", "report.html")
+"""Files of a run besides the model, the history and the checkpoints."""
+
+State = Literal["new", "unfinished", "finished"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run does, as its config file says it.
+
+    Attributes:
+        preset: Name of the preset.
+        source: Where the data comes from.
+        options: Settled options.
+        folder: The run directory.
+    """
+
+    preset: str
+    source: str
+    options: dict[str, Any]
+    folder: Path
+
+    def config(self) -> bytes:
+        """The content of the config file, which ``--config`` takes as well."""
+        head = "# jensen fit --config THIS makes the same fit again\n"
+        plain = {"preset": self.preset, "data": self.source, **self.options}
+        return (head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)).encode()
+
+    @classmethod
+    def of(cls, folder: Path) -> Job:
+        """Read a run's config file.
+
+        Raises:
+            CorruptRunError: There is no run, or its config file is damaged.
+        """
+        path = folder / CONFIG
+        if not path.is_file():
+            there = "there is no such folder" if not folder.exists() else f"{CONFIG} is missing"
+            raise CorruptRunError(f"no run at {folder}: {there}; check the path")
+        try:
+            plain = yaml.safe_load(path.read_bytes())
+            preset, source = plain.pop("preset"), plain.pop("data")
+            return cls(preset, source, read_options(plain), folder)
+        except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError, InputError) as error:
+            reason = " ".join(str(error).split())[:80] or type(error).__name__
+            raise CorruptRunError(f"{path} is damaged ({reason}); restore it from a copy") from None
+
+
+def state(folder: Path) -> State:
+    """Say how far the run in a folder has come.
+
+    Raises:
+        InputError: Something other than a run is in the way.
+    """
+    if not folder.exists():
+        return "new"
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a folder for a run; choose another --out")
+    if not (folder / CONFIG).exists():
+        if any(folder.iterdir()):
+            raise InputError(f"{folder} holds files but no run; choose another --out")
+        return "new"
+    done = all((folder / name).exists() for name in ("gap.json", "report.html")) and trained(folder)
+    return "finished" if done else "unfinished"
+
+
+def trained(folder: Path) -> bool:
+    """Say whether the fit itself ran to its end. Whether the files are intact is for loading to find out."""
+    try:
+        reason = json.loads((folder / "model.json").read_bytes())["extra"]["stop_reason"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return reason != "interrupted"
