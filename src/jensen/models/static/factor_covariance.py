@@ -10,7 +10,7 @@ import numpy as np
 
 from jensen.families import bounded_exp
 from jensen.models.static.covariance import AbstractTriangular
-from jensen.models.static.structures import floored, is_floor
+from jensen.models.static.raw import floored, is_floor
 from jensen.typing import Array, Bool, Float
 
 

@@ -13,7 +13,7 @@ from jensen.errors import InputError
 from jensen.models.static.components import Components
 from jensen.models.static.factor_covariance import AbstractFactorCovariance, IsotropicFactorCovariance
 from jensen.models.static.factor_model import AbstractFactorModel, check_dimensions, factor_frame, started
-from jensen.models.static.structures import floored
+from jensen.models.static.raw import floored
 from jensen.nets import Frame
 from jensen.typing import PRNGKey
 
