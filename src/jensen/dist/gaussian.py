@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as nd
 
+from jensen.algorithms.linalg import qr, solve_lower
 from jensen.dist.protocol import AbstractDensity, AbstractMoments, Reparameterized
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
@@ -82,7 +83,9 @@ class FullGaussian(AbstractGaussian):
 
     def log_prob(self, z: Float[Array, "d"]) -> Scalar:
         """Return log N(z; loc, L Lᵀ), in nats."""
-        return nd.MultivariateNormal(self.loc, scale_tril=self.tril).log_prob(z)
+        white = solve_lower(self.tril, (z - self.loc)[:, None])
+        log_det = jnp.log(jnp.abs(jnp.diagonal(self.tril))).sum()
+        return -0.5 * (white**2).sum() - log_det - 0.5 * len(self.loc) * jnp.log(2 * jnp.pi)
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "d"], Scalar]:
         """Draw z = loc + L ε, ε standard normal."""
@@ -110,7 +113,7 @@ class LowRankGaussian(AbstractGaussian):
     @property
     def scale_tril(self) -> Float[Array, "d d"]:
         """Cholesky factor of the covariance, by a QR decomposition of its root [Wᵀ; diag(scale)]."""
-        upper = jnp.linalg.qr(jnp.concatenate([self.factor.T, jnp.diag(self.scale)]), mode="r")
+        _, upper = qr(jnp.concatenate([self.factor.T, jnp.diag(self.scale)]))
         return (upper * jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)[:, None]).T
 
     @property
@@ -136,8 +139,7 @@ class LowRankGaussian(AbstractGaussian):
     def _whitened(self) -> tuple[Float[Array, "dr r"], Float[Array, "r r"]]:
         """Return the QR decomposition of [F; I]."""
         own = jnp.eye(self.factor.shape[-1], dtype=self.factor.dtype)
-        basis, upper = jnp.linalg.qr(jnp.concatenate([self.factor / self.scale[:, None], own]))
-        return basis, upper
+        return qr(jnp.concatenate([self.factor / self.scale[:, None], own]))
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "d"], Scalar]:
         """Draw z = loc + W ε₁ + scale·ε₂."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 
+from jensen.algorithms.linalg import solve_lower
 from jensen.dist.discrete import Bernoulli, Categorical, OneHot, times_log
 from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, LowRankGaussian
 from jensen.dist.protocol import AbstractDistribution, Empty
@@ -87,7 +87,7 @@ def _low_rank(q: LowRankGaussian, p: DiagGaussian, z: Any) -> Scalar:
 @register_kl(AbstractGaussian, AbstractGaussian)
 def _gaussian(q: AbstractGaussian, p: AbstractGaussian, z: Any) -> Scalar:
     lq, lp = q.scale_tril, p.scale_tril
-    inside = solve_triangular(lp, jnp.column_stack([lq, q.mean - p.mean]), lower=True)
+    inside = solve_lower(lp, jnp.column_stack([lq, q.mean - p.mean]))
     log_ratio = jnp.log(jnp.diagonal(lp)).sum() - jnp.log(jnp.abs(jnp.diagonal(lq))).sum()
     return 0.5 * ((inside**2).sum() - lq.shape[-1]) + log_ratio
 
