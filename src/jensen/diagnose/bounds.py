@@ -23,6 +23,7 @@ from jensen.core import (
     independent_draws,
 )
 from jensen.diagnose.estimate import Effort
+from jensen.diagnose.rows import first
 from jensen.dist import AbstractDensity, AbstractDistribution, AbstractEnumerable, Empty, draw
 from jensen.typing import Array, PRNGKey
 
@@ -111,8 +112,8 @@ class Given(eqx.Module):
     @classmethod
     def nothing(cls, model: Any, posterior: Any, rows: Datum, *, key: PRNGKey) -> Given:
         """Return the stand-in for real rows."""
-        first = jax.tree.map(lambda leaf: leaf[0], rows)
-        flat, _ = ravel_pytree(draw(posterior(model, first, key=key), key=key).z)
+        example = first(rows)
+        flat, _ = ravel_pytree(draw(posterior(model, example, key=key), key=key).z)
         return cls(np.zeros((len(rows.x), flat.size), flat.dtype), np.zeros(len(rows.x), bool))
 
     @classmethod

@@ -18,7 +18,7 @@ from jensen.diagnose.estimate import Effort, Estimate, finite
 from jensen.diagnose.optimum import knows, optimize, tabled
 from jensen.diagnose.pooled import Pooled, as_one
 from jensen.diagnose.progress import Progress, shown
-from jensen.diagnose.rows import choose, count, per_row, weight_of
+from jensen.diagnose.rows import choose, count, first, per_row, weight_of
 from jensen.errors import InputError, nearest
 from jensen.fit.data import Data
 from jensen.typing import PRNGKey
@@ -152,8 +152,8 @@ def evaluate(
     progress: Progress,
 ) -> Evidence:
     """Evaluate rows already chosen, with a posterior that can speak of them."""
-    first = jax.tree.map(lambda leaf: leaf[0], rows)
-    chosen = _legal(model, method, bounds.methods_for(model, posterior, first, key=key))
+    example = first(rows)
+    chosen = _legal(model, method, bounds.methods_for(model, posterior, example, key=key))
     scale = rows.x.shape[1] if isinstance(model, Pooled) else 1
     if chosen == "ais":
         given = bounds.Given.nothing(model, posterior, rows, key=key)

@@ -271,7 +271,7 @@ def _flags(
             "rows: the better one counts"
         )
     for gap, order in ((amortization, "L[q] ≤ L[q*]"), (approximation, "L[q*] ≤ log p(x)")):
-        if gap.value < -3 * gap.se - 1e-3:
+        if gap.value < -3 * gap.se - 0.005:
             flags.append(f"{order} is violated: {gap} nats lie between them")
     if evidence.upper_kind is None:
         flags.append("log p(x) is a lower bound only, and the gaps above it are too: no upper side is known")

@@ -1,4 +1,4 @@
-"""q*, the best member of the family for each row: two climbs, the better one by an independent estimate."""
+"""q*, the best member of the family for each row: two climbs, judged by an independent estimate."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from jensen.typing import PRNGKey
 
 TOLERANCE = 0.1
 """Nats a climb may still gain, or its two starts may end apart, before it is called unfinished."""
+
+RESOLUTION = 0.25
+"""Largest standard error of that gain, in nats: with more noise nobody can tell whether the climb goes on."""
 
 
 class Optimum(NamedTuple):
@@ -52,14 +55,16 @@ def _climb(model: Any, posterior: Any, fresh: bool, effort: Effort, rows: Datum,
                 steps=effort.steps, num_samples=effort.draws, learning_rate=effort.learning_rate,
             )
         )(starts, jnp.stack([first, second]))  # fmt: skip
-        # equal noise for both: only their difference matters here
-        value, _ = jax.vmap(lambda p: plain_elbo(model, family(p), datum, effort.samples, key=judge))(
-            climbs.params
+        # q itself is a member too; equal noise for all, as only their differences matter here
+        members = jnp.concatenate([climbs.params, own[None]])
+        value, _ = jax.lax.map(
+            lambda p: plain_elbo(model, family(p), datum, effort.samples, key=judge), members
         )
         best = jnp.argmax(jnp.where(jnp.isfinite(value), value, -jnp.inf))
-        chosen = jax.tree.map(lambda leaf: leaf[best], climbs)
-        done = jnp.abs(chosen.gain) < TOLERANCE + 3 * chosen.gain_se
-        return Optimum(chosen.params, done & jnp.isfinite(value[best]), jnp.abs(value[0] - value[1]))
+        climb = jnp.where(best == 1, 1, 0)
+        gain, noise = climbs.gain[climb], climbs.gain_se[climb]
+        done = (gain < TOLERANCE + 3 * noise) & (noise < RESOLUTION)
+        return Optimum(members[best], done & jnp.isfinite(value[best]), jnp.abs(value[0] - value[1]))
 
     return jax.vmap(one)(rows, keys)
 

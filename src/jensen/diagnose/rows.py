@@ -45,6 +45,11 @@ def count(rows: Datum) -> int:
     return len(rows.x)
 
 
+def first(rows: Datum) -> Datum:
+    """Return the first row, as arrays a model can be called with."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), rows)
+
+
 def weight_of(rows: Datum) -> np.ndarray | None:
     """Return the row weights as the host sees them."""
     return None if rows.weight is None else np.asarray(rows.weight)

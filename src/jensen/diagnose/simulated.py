@@ -19,7 +19,7 @@ from jensen.diagnose.estimate import Effort, finite
 from jensen.diagnose.evidence import sandwiched
 from jensen.diagnose.optimum import optimize, tabled
 from jensen.diagnose.progress import Progress
-from jensen.diagnose.rows import count, per_row
+from jensen.diagnose.rows import count, first, per_row
 from jensen.dist import AbstractDensity
 from jensen.typing import PRNGKey
 
@@ -84,9 +84,9 @@ def simulated(
     if isinstance(posterior, HasFamily) and isinstance(posterior, IndexesData):
         found = optimize(model, posterior, data, effort, fresh=True, key=to_q, progress=progress)
         posterior, data = tabled(posterior, found.params, data, key=to_q)
-    first = jax.tree.map(lambda leaf: leaf[0], data)
-    method = bounds.methods_for(model, posterior, first, key=to_q)[0]
-    if method == "importance" and not isinstance(posterior(model, first, key=to_q), AbstractDensity):
+    example = first(data)
+    method = bounds.methods_for(model, posterior, example, key=to_q)[0]
+    if method == "importance" and not isinstance(posterior(model, example, key=to_q), AbstractDensity):
         return None
     if method == "ais":
         known = (data, bounds.Given.exactly(latents))

@@ -88,7 +88,9 @@ def optimal_parameters(
     (params, _), values = jax.lax.scan(step, (start, optimizer.init(start)), jax.random.split(key, steps))
     quarter = steps // 4
     before, last = values[-2 * quarter : -quarter], values[-quarter:]
-    gain_se = jnp.sqrt((before.var() + last.var()) / quarter)
+    # noise from successive differences: a trend within a quarter must not pass for noise
+    noise = (jnp.diff(values[-2 * quarter :]) ** 2).mean() / 2
+    gain_se = jnp.sqrt(2 * noise / quarter)
     return Climb(params, last.mean() - before.mean(), gain_se)
 
 
