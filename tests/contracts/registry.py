@@ -1,0 +1,74 @@
+"""One constructor for every public member; a member without one fails a test."""
+
+from __future__ import annotations
+
+import jax
+
+from jensen import families, gradients, models, objectives, posteriors
+
+KEY = jax.random.key(0)
+DIM, LATENT, CLASSES, NUM_DATA = 3, 2, 3, 4
+
+FAMILIES = {
+    "DiagGaussian": lambda: families.DiagGaussian(LATENT),
+    "LowRankGaussian": lambda: families.LowRankGaussian(LATENT, 1),
+    "FullGaussian": lambda: families.FullGaussian(LATENT),
+    "Categorical": lambda: families.Categorical(CLASSES),
+    "OneHot": lambda: families.OneHot(CLASSES),
+    "Bernoulli": lambda: families.Bernoulli(LATENT),
+}
+PRIORS = {
+    "StandardNormal": lambda: models.priors.StandardNormal(LATENT),
+    "LearnedGaussian": lambda: models.priors.LearnedGaussian(LATENT),
+    "Categorical": lambda: models.priors.Categorical(CLASSES),
+    "OneHot": lambda: models.priors.OneHot(CLASSES),
+    "Bernoulli": lambda: models.priors.Bernoulli(LATENT),
+}
+LIKELIHOODS = {
+    "Bernoulli": lambda: models.likelihoods.Bernoulli(DIM),
+    "Gaussian": lambda: models.likelihoods.Gaussian(DIM),
+    "Categorical": lambda: models.likelihoods.Categorical(DIM, CLASSES),
+}
+MODELS = {
+    "Gaussian": lambda: models.Gaussian(DIM, key=KEY),
+    "GaussianMixture": lambda: models.GaussianMixture(CLASSES, DIM, key=KEY),
+    "FactorAnalysis": lambda: models.FactorAnalysis(DIM, LATENT, key=KEY),
+    "ProbabilisticPCA": lambda: models.ProbabilisticPCA(DIM, LATENT, key=KEY),
+    "Decoder": lambda: models.Decoder(DIM, LATENT, widths=(), key=KEY),
+}
+POSTERIORS = {
+    "Exact": lambda family: posteriors.Exact(),
+    "PerDatum": lambda family: posteriors.PerDatum(family, num_data=NUM_DATA, key=KEY),
+    "Global": lambda family: posteriors.Global(family, key=KEY),
+    "Amortized": lambda family: posteriors.Amortized(family, data_dim=DIM, widths=(), key=KEY),
+}
+OBJECTIVES = {
+    "ELBO": lambda: objectives.ELBO(2),
+    "IWAE": lambda: objectives.IWAE(2),
+}
+BASELINES = {"NoBaseline": gradients.NoBaseline, "LeaveOneOut": gradients.LeaveOneOut}
+GRADIENTS = {
+    "Analytic": gradients.Analytic,
+    "Enumerate": gradients.Enumerate,
+    "Reparam": gradients.Reparam,
+    "StickTheLanding": gradients.StickTheLanding,
+    "DoublyReparam": gradients.DoublyReparam,
+    "ScoreFunction": gradients.ScoreFunction,
+}
+SCHEDULES = {"Linear": lambda: objectives.Linear(0.0, 1.0, 10)}
+
+MORE_MODELS = {
+    f"Decoder({name})": lambda make=make: models.Decoder(DIM, widths=(), prior=make(), key=KEY)
+    for name, make in PRIORS.items()
+    if name != "StandardNormal"
+}
+MORE_OBJECTIVES = {
+    "ELBO(1)": lambda: objectives.ELBO(),
+    "ELBO(sampled)": lambda: objectives.ELBO(2, kl="sampled"),
+    "ELBO(analytic)": lambda: objectives.ELBO(2, kl="analytic"),
+    "ELBO(beta)": lambda: objectives.ELBO(2, beta=objectives.Linear(0.0, 1.0, 10)),
+    "ELBO(free bits)": lambda: objectives.ELBO(2, free_bits=0.5),
+    "ELBO(batch)": lambda: objectives.ELBO(2, free_bits=0.5, free_bits_over="batch"),
+    "ELBO(balance)": lambda: objectives.ELBO(2, kl_balance=0.8),
+}
+MORE_GRADIENTS = {"ScoreFunction(LeaveOneOut)": lambda: gradients.ScoreFunction(gradients.LeaveOneOut())}
