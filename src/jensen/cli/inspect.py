@@ -172,9 +172,8 @@ def _writable(written: str | None, flag: str, endings: tuple[str, ...] = ()) -> 
     path = Path(written).expanduser()
     if endings and path.suffix.lower() not in endings:
         known = [ending.lstrip(".") for ending in endings]
-        raise InputError(
-            f"{flag} {written}: cannot write files that end in {path.suffix!r}{nearest(path.suffix.lstrip('.'), known)}"
-        )
+        hint = nearest(path.suffix.lstrip("."), known)
+        raise InputError(f"{flag} {written}: cannot write files that end in {path.suffix!r}{hint}")
     if path.is_dir():
         raise InputError(f"{flag} {written} is a folder; name a file in it")
     if not path.parent.is_dir():
