@@ -45,7 +45,9 @@ class Linear(NamedTuple):
         return -0.5 * (quadratic + np.linalg.slogdet(2 * np.pi * c)[1])
 
 
-def make(seed, data_dim, latent_dim, *, family="diagonal", narrow=1.0, objective=None, gradient=None) -> Linear:
+def make(
+    seed, data_dim, latent_dim, *, family="diagonal", narrow=1.0, objective=None, gradient=None
+) -> Linear:
     rng = np.random.default_rng(seed)
     w = rng.normal(size=(data_dim, latent_dim)) * rng.uniform(0.2, 0.5)
     key = jax.random.key(seed)
@@ -60,7 +62,9 @@ def make(seed, data_dim, latent_dim, *, family="diagonal", narrow=1.0, objective
     law = {"diagonal": families.DiagGaussian, "full": families.FullGaussian}[family](latent_dim)
     q = posteriors.Amortized(law, data_dim=data_dim, widths=(), key=key)
     linear = Linear(
-        jn.Inference(model, q, objective or objectives.ELBO(), gradient or gradients.Reparam()), loading, noise
+        jn.Inference(model, q, objective or objectives.ELBO(), gradient or gradients.Reparam()),
+        loading,
+        noise,
     )
     p = linear.precision
     weight = np.zeros((law.num_params, data_dim))

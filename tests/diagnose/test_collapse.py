@@ -30,7 +30,11 @@ def test_used_and_unused_units_are_told_apart():
     inference = _gaussian(weight, np.array([0, 0, 0, raw, 0, 0], np.float32))
     x = np.random.default_rng(0).normal(size=(800, 3)).astype(np.float32)
     out = diagnose.collapse(inference, x, key=KEY, rows=None)
-    expected = [0.5 * (0.01 + (x[:, 0] ** 2).mean() - 1 - np.log(0.01)), 0.5 * 0.0025 * (x[:, 1] ** 2).mean(), 0]
+    expected = [
+        0.5 * (0.01 + (x[:, 0] ** 2).mean() - 1 - np.log(0.01)),
+        0.5 * 0.0025 * (x[:, 1] ** 2).mean(),
+        0,
+    ]
     np.testing.assert_allclose(out.kl_per_dimension, expected, atol=1e-4)
     assert out.active.tolist() == [True, False, False] and out.num_active == 1
     assert out.kl.value == pytest.approx(sum(expected), abs=1e-3)

@@ -43,7 +43,7 @@ def test_annealing_is_unbiased_from_both_sides(linear):
 
 
 def test_importance_weighting_is_a_lower_bound_that_tightens(linear):
-    case = linear(0, 5, 4)
+    case = linear(0, 5, 4, narrow=0.7)
     x = case.draw(200)
     few, many = (
         diagnose.evidence(
@@ -52,7 +52,7 @@ def test_importance_weighting_is_a_lower_bound_that_tightens(linear):
         for samples in (5, 2000)
     )
     truth = case.log_evidence(x).mean()
-    assert few.value < many.value < truth + 0.01 and truth - many.value < 0.02 < truth - few.value
+    assert few.value < many.value < truth + 0.01 and truth - many.value < 0.03 < truth - few.value
     assert few.upper is None and few.lower_kind == "stochastic-bound" and few.median_width is None
     assert "upper none" in str(few)
 
@@ -88,7 +88,10 @@ def test_methods_that_do_not_apply_are_refused_in_one_line(linear):
     with pytest.raises(InputError, match="temperatures is 1; it must be at least 3"):
         diagnose.Effort(temperatures=1)
     shared = jn.Inference(
-        case.inference.model, posteriors.Global(families.DiagGaussian(4), key=KEY), objectives.ELBO(), gradients.Reparam()
+        case.inference.model,
+        posteriors.Global(families.DiagGaussian(4), key=KEY),
+        objectives.ELBO(),
+        gradients.Reparam(),
     )
     with pytest.raises(InputError, match="Global: one z is behind all data, so rows=2"):
         diagnose.evidence(shared, case.draw(3), key=KEY, rows=2)

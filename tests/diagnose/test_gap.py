@@ -44,7 +44,9 @@ def test_evidence_is_bracketed_and_its_interval_is_narrow(reports):
         np.testing.assert_allclose(gap.per_datum["log_evidence"], truth, atol=0.5)
         assert gap.log_evidence.lower - 0.02 < truth.mean() < gap.log_evidence.upper + 0.02
         assert gap.log_evidence.median_width < 0.25
-        assert gap.log_evidence.lower_kind == "stochastic-bound" and gap.log_evidence.upper_kind == "heuristic"
+        assert (
+            gap.log_evidence.lower_kind == "stochastic-bound" and gap.log_evidence.upper_kind == "heuristic"
+        )
 
 
 def test_certified_interval_is_narrow_and_holds_the_truth(reports, linear):
@@ -133,7 +135,9 @@ def test_many_discrete_values_have_no_upper_side_on_real_data():
     short = diagnose.Effort(steps=40, samples=200)
     gap = diagnose.gap(inference, x, key=KEY, effort=short)
     assert gap.log_evidence.method == "importance" and gap.log_evidence.upper is None
-    assert gap.to_json()["log_evidence"]["upper"] is None and gap.to_json()["log_evidence"]["upper_kind"] is None
+    assert (
+        gap.to_json()["log_evidence"]["upper"] is None and gap.to_json()["log_evidence"]["upper_kind"] is None
+    )
     assert any("lower bound only" in flag for flag in gap.flags)
     assert gap.simulated.lower < gap.simulated.upper  # a simulated row knows its z
 

@@ -80,7 +80,7 @@ def evidence(
     x: Any,
     *,
     key: PRNGKey,
-    method: Method | Literal["auto"] = "auto",
+    method: str = "auto",
     rows: int | None = None,
     effort: Effort | None = None,
     split: str = "test",
@@ -120,24 +120,22 @@ def evidence(
     """
     effort = effort or Effort()
     to_rows, to_q, to_run = jax.random.split(key, 3)
-    chosen = choose(x, rows, key=to_rows)
     model, posterior = inference.bound_model(), inference.posterior
+    if isinstance(posterior, SharesLatent) and rows is not None:
+        name = type(posterior).__name__
+        raise InputError(f"{name}: one z is behind all data, so rows={rows} cannot be looked at alone")
+    chosen = choose(x, rows, key=to_rows)
     with shown(progress) as bar:
         if isinstance(posterior, SharesLatent):
-            model, chosen = pooled(inference, chosen, rows)
+            model, chosen = pooled(inference, chosen)
         elif isinstance(posterior, HasFamily) and not knows(posterior, Data.of(x).num_data, split):
             found = optimize(model, posterior, chosen, effort, fresh=True, key=to_q, progress=bar)
             posterior, chosen = tabled(posterior, found.params, chosen, key=to_q)
         return evaluate(model, posterior, chosen, method, effort, key=to_run, progress=bar)
 
 
-def pooled(inference: Inference, rows: Datum, asked: int | None) -> tuple[Pooled, Datum]:
+def pooled(inference: Inference, rows: Datum) -> tuple[Pooled, Datum]:
     """Return the model and data of a latent shared by all rows as a model of one datum."""
-    if asked is not None and asked != count(rows):
-        raise InputError(
-            f"{type(inference.posterior).__name__}: one z is behind all data, so rows={asked} "
-            "cannot be looked at alone; pass rows=None"
-        )
     return Pooled(inference.bound_model()), as_one(rows)
 
 

@@ -135,7 +135,7 @@ def gap(
     chosen = choose(x, None if shared else rows, key=to_rows)
     model, posterior, looked = inference.bound_model(), inference.posterior, chosen
     if shared:
-        model, looked = pooled(inference, chosen, None)
+        model, looked = pooled(inference, chosen)
     with shown(progress) as bar:
         best = None
         if isinstance(posterior, HasFamily):
