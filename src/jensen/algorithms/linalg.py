@@ -29,14 +29,14 @@ def one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
     single = jax.custom_batching.sequential_vmap(function)
 
     @jax.custom_vjp
-    def safe(*args: Array) -> Any:
+    def safe(*args: Any) -> Any:
         return single(*args)
 
-    def forward(*args: Array) -> tuple[Any, tuple[Array, ...]]:
+    def forward(*args: Any) -> tuple[Any, tuple[Any, ...]]:
         return safe(*args), args  # and not single: derivatives of derivatives pass here again
 
-    def backward(args: tuple[Array, ...], cotangent: Any) -> tuple[Array, ...]:
-        def pull(cotangent: Any, *args: Array) -> tuple[Array, ...]:
+    def backward(args: tuple[Any, ...], cotangent: Any) -> tuple[Any, ...]:
+        def pull(cotangent: Any, *args: Any) -> tuple[Any, ...]:
             return jax.vjp(function, *args)[1](cotangent)
 
         return one_at_a_time(pull)(cotangent, *args)

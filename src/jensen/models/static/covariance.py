@@ -11,10 +11,11 @@ from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import solve_triangular
 
+from jensen.algorithms.linalg import cholesky, solve_lower
 from jensen.typing import Array, Bool, Float
 
 VARIANCE_FLOOR = 1e-6
@@ -137,8 +138,7 @@ class AbstractTriangular(AbstractCovariance):
         """Return L_k⁻¹ x − L_k⁻¹ μ_k, by one matrix product for all components."""
         tril = self.tril
         j, d, _ = tril.shape
-        eye = jnp.broadcast_to(jnp.eye(d, dtype=tril.dtype), tril.shape)
-        inverse = solve_triangular(tril, eye, lower=True)
+        inverse = jax.vmap(solve_lower, in_axes=(0, None))(tril, jnp.eye(d, dtype=tril.dtype))
         y = (inverse.reshape(j * d, d) @ x).reshape(j, d, -1)
         return y - (inverse @ means[..., None])
 
@@ -160,11 +160,11 @@ class AbstractTriangular(AbstractCovariance):
         eye = jnp.eye(d, dtype=tril.dtype)
         seen = tril * mask[:, None]
         block = jnp.where(mask[:, None] & mask, tril @ tril.swapaxes(1, 2), eye)
-        factor = jnp.linalg.cholesky(block)
+        factor = jax.vmap(cholesky)(block)
         centred = jnp.where(mask, x - means, 0.0)
-        g = solve_triangular(factor, seen, lower=True)
-        shape = (means.shape[0], d, d)
-        u = solve_triangular(jnp.broadcast_to(factor, shape), centred[..., None], lower=True)
+        g = jax.vmap(solve_lower)(factor, seen)
+        each = jnp.broadcast_to(factor, (means.shape[0], d, d))
+        u = jax.vmap(solve_lower)(each, centred[..., None])
         y = (g.swapaxes(1, 2) @ u)[..., 0]
         log_det = jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)).sum(-1)
         log_p = -0.5 * (u**2).sum((1, 2)) - log_det - 0.5 * LOG_2PI * mask.sum()

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from jensen.algorithms.linalg import eigh, inverse, qr
 from jensen.families import bounded_exp
 from jensen.models.static.covariance import AbstractTriangular
 from jensen.models.static.raw import floored, is_floor
@@ -39,7 +40,7 @@ class AbstractFactorCovariance(AbstractTriangular):
     def tril(self) -> Float[Array, "1 d d"]:
         """The Cholesky factor of W Wᵀ + Ψ, from a QR decomposition, which forms no squares."""
         root = jnp.concatenate([jnp.diag(self.noise_scale), self.loadings.T])
-        upper = jnp.linalg.qr(root, mode="r")
+        _, upper = qr(root)
         sign = jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)
         return (sign[:, None] * upper).T[None]
 
@@ -48,7 +49,7 @@ class AbstractFactorCovariance(AbstractTriangular):
         """E[z | x] = β(x − μ), and Cov[z | x]."""
         scaled = self.loadings / self.noise_scale[:, None]
         precision = jnp.eye(scaled.shape[1]) + scaled.T @ scaled
-        covariance = jnp.linalg.inv(precision)
+        covariance = inverse(precision)
         return covariance @ (scaled / self.noise_scale[:, None]).T, covariance
 
     def moments(self, spread: Float[Array, "1 d d"]) -> Float[Array, "d d"]:
@@ -59,7 +60,7 @@ class AbstractFactorCovariance(AbstractTriangular):
     def best_loadings(self, s: Float[Array, "d d"]) -> Float[Array, "d r"]:
         """Return the W that maximizes the likelihood of S given Ψ: top eigenvectors of S in noise units."""
         noise = self.noise_scale
-        values, vectors = jnp.linalg.eigh(s / noise[:, None] / noise)
+        values, vectors = eigh(s / noise[:, None] / noise)
         rank = self.loadings.shape[1]
         values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
         return noise[:, None] * vectors * jnp.sqrt(jnp.maximum(values - 1, 0.0))
@@ -130,7 +131,7 @@ class IsotropicFactorCovariance(AbstractFactorCovariance):
         s = self.moments(spread)
         new = self
         if free.raw and free.loadings:
-            rest = jnp.linalg.eigvalsh(s)[: s.shape[0] - self.loadings.shape[1]]
+            rest = eigh(s)[0][: s.shape[0] - self.loadings.shape[1]]
             new = type(self)(self.loadings, floored(jnp.sqrt(jnp.maximum(rest.mean(), 0.0))))
         if free.loadings:
             return type(self)(new.best_loadings(s), new.raw)

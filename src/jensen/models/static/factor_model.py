@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jensen.algorithms.linalg import cholesky, solve_lower
 from jensen.core import Datum, HasExactPosterior, HasLatentDim, HasObservation
 from jensen.dist import AbstractDistribution, DiagGaussian, FullGaussian, GaussianRow, log_prob_observed
 from jensen.errors import InputError
@@ -98,8 +99,8 @@ class AbstractFactorModel(AbstractGaussianModel, HasObservation, HasLatentDim, H
             residual = jnp.where(mask, residual, 0.0)
         precision = jnp.eye(self.latent_dim) + scaled.T @ scaled
         # the Cholesky factor of an inverse: flip, factor, invert, flip
-        factor = jnp.linalg.cholesky(precision[::-1, ::-1])[::-1, ::-1]
-        tril = jax.scipy.linalg.solve_triangular(factor, jnp.eye(self.latent_dim), lower=False).T
+        factor = cholesky(precision[::-1, ::-1])
+        tril = solve_lower(factor, jnp.eye(self.latent_dim))[::-1, ::-1].T
         return FullGaussian(tril @ (tril.T @ (scaled.T @ residual)), tril)
 
     def simulate(self, cond: Any, *, key: PRNGKey) -> tuple[Float[Array, "r"], Float[Array, "d"]]:

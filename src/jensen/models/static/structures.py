@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jensen.algorithms.linalg import cholesky
 from jensen.errors import InputError, nearest
 from jensen.families.base import bounded_exp
 from jensen.models.static.covariance import (
@@ -48,7 +50,7 @@ class FullCovariance(AbstractTriangular, AnyCovariance):
         """Return factors L_k chol(spread_k)."""
         if not together(self, free):
             return self
-        tril = self.tril @ jnp.linalg.cholesky(spread)
+        tril = self.tril @ jax.vmap(cholesky)(spread)
         raw, below = untriangle(tril)
         return type(self)(
             jnp.where((count > 0)[:, None], raw, self.raw), jnp.where((count > 0)[:, None], below, self.below)
@@ -95,7 +97,7 @@ class TiedCovariance(AbstractTriangular, AnyCovariance):
         if not together(self, free):
             return self
         mean = jnp.tensordot(count / count.sum(), spread, 1)
-        raw, below = untriangle(self.tril @ jnp.linalg.cholesky(mean))
+        raw, below = untriangle(self.tril @ cholesky(mean))
         return type(self)(raw[0], below[0])
 
     def at_floor(self) -> Bool[Array, "d"]:
