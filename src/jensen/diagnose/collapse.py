@@ -13,7 +13,7 @@ import numpy as np
 
 from jensen.core import AbstractLatentModel, Datum, Inference, SharesLatent
 from jensen.diagnose.estimate import Estimate
-from jensen.diagnose.rows import choose, count, weight_of
+from jensen.diagnose.rows import check_features, choose, count, weight_of
 from jensen.diagnose.table import columns, number
 from jensen.dist import AbstractDensity, AbstractMoments, DiagGaussian, kl_divergence, kl_per_dimension
 from jensen.errors import InputError
@@ -122,6 +122,7 @@ def collapse(inference: Inference, x: Any, *, key: PRNGKey, rows: int | None = 1
         raise InputError("collapse: one z is behind all data, so it carries no information on single rows")
     to_rows, to_run = jax.random.split(key)
     chosen = choose(x, rows, key=to_rows)
+    check_features(model, chosen)
     n = count(chosen)
     seen = jax.tree.map(np.asarray, _measure(model, posterior, chosen, jax.random.split(to_run, n)))
     weight = weight_of(chosen)

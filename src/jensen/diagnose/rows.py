@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import Datum
+from jensen.core import ChecksData, Datum
 from jensen.diagnose.progress import Progress
 from jensen.errors import InputError
 from jensen.fit.data import Data
@@ -38,6 +38,14 @@ def choose(x: Any, rows: int | None, *, key: PRNGKey) -> Datum:
         return stacked
     chosen = np.sort(np.asarray(jax.random.permutation(key, data.num_data))[:rows])
     return jax.tree.map(lambda leaf: leaf[chosen], stacked)
+
+
+def check_features(model: Any, rows: Datum) -> None:
+    """Refuse rows with another number of columns than the model's, in scikit-learn's words."""
+    found = rows.x.shape[-1]
+    if isinstance(model, ChecksData) and found != model.data_dim:
+        name, expected = type(model).__name__, model.data_dim
+        raise InputError(f"X has {found} features, but {name} is expecting {expected} features as input.")
 
 
 def count(rows: Datum) -> int:
