@@ -82,9 +82,7 @@ def compare(
     state = estimator.init(inference)
 
     def surrogate(own: Inference, key: Any) -> Any:
-        return estimator(
-            own, datum, key=key, step=jnp.asarray(0), num_data=num_data, state=state
-        ).surrogate
+        return estimator(own, datum, key=key, step=jnp.asarray(0), num_data=num_data, state=state).surrogate
 
     one, flat = flat_gradient(inference, surrogate)
     reference = jnp.asarray(truth, jnp.float32)

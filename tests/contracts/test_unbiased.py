@@ -66,7 +66,9 @@ def covering(pairs: dict, kinds: tuple) -> list:
             for posterior in usable:
                 quick = kind == kinds[i % 3] and posterior == usable[(i // 3 + i) % len(usable)]
                 marks = [] if quick else [pytest.mark.slow]
-                cases.append(pytest.param(name, kind, posterior, id=f"{kind}-{posterior}-{name}", marks=marks))
+                cases.append(
+                    pytest.param(name, kind, posterior, id=f"{kind}-{posterior}-{name}", marks=marks)
+                )
     return cases
 
 

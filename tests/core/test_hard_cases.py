@@ -26,7 +26,6 @@ from jensen.core import (
     MeanOverDraws,
     Terms,
     Verdict,
-    score,
 )
 from jensen.dist import Draw, stop
 from jensen.errors import CombinationError, JensenWarning
@@ -237,9 +236,7 @@ class FIVO(AbstractObjective):
         keys = jax.random.split(key, len(datum.x))
         _, (z, log_q, increments) = jax.lax.scan(step, start, (times, datum.x, keys))
         log_q, increments = log_q.T, increments.T
-        return Terms(
-            (log_q + increments).sum(-1), log_q, jnp.zeros(self.num_samples), z, carry=increments
-        )
+        return Terms((log_q + increments).sum(-1), log_q, jnp.zeros(self.num_samples), z, carry=increments)
 
     def bound(self, terms):
         mean = jax.scipy.special.logsumexp(terms.carry, axis=0) - jnp.log(float(self.num_samples))
@@ -249,7 +246,9 @@ class FIVO(AbstractObjective):
         return Losses.both(-self.bound(terms))
 
     def rule(self, inference):
-        return Verdict("biased", "FIVO drops the resampling term; use objectives.ELBO() for an unbiased gradient")
+        return Verdict(
+            "biased", "FIVO drops the resampling term; use objectives.ELBO() for an unbiased gradient"
+        )
 
 
 class Walk(AbstractModel):
@@ -459,9 +458,9 @@ def test_beta_tc():
     def loss(posterior):
         own = eqx.tree_at(lambda i: i.posterior, inference, posterior)
         step = jnp.asarray(0)
-        each = jax.vmap(
-            lambda d, k: own.gradient(own, d, key=k, step=step, num_data=5, state=None)
-        )(rows, jax.random.split(KEY, 5))
+        each = jax.vmap(lambda d, k: own.gradient(own, d, key=k, step=step, num_data=5, state=None))(
+            rows, jax.random.split(KEY, 5)
+        )
         return own.objective.batch_term(each.terms, each.q, step, 5)
 
     out = eqx.filter_grad(loss)(inference.posterior)

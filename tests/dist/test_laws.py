@@ -48,7 +48,7 @@ def test_gaussian_density_and_moments(name):
     np.testing.assert_allclose(log_q[:5], jax.vmap(law.log_prob)(z[:5]), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("q", "p"), itertools.product(GAUSSIANS, GAUSSIANS))
+@pytest.mark.parametrize(("q", "p"), list(itertools.product(GAUSSIANS, GAUSSIANS)))
 def test_gaussian_kl(q, p):
     (law_q, cov_q), (law_p, cov_p) = GAUSSIANS[q], GAUSSIANS[p]
     law_p = jax.tree.map(lambda a: a * 1.3, law_p)

@@ -115,7 +115,9 @@ def test_free_nats_over_datum_and_batch():
     batch = jax.tree.map(lambda a: jnp.stack([a, 3 * a]), TERMS)
     over_batch = objectives.ELBO(free_bits=1.1, free_bits_over="batch", beta=2.0)
     # means over the batch: 0.4 and 2.2, so the first group is free and the second is not
-    np.testing.assert_allclose(over_batch.batch_term(batch, None, jnp.asarray(0), 2), 2 * (1.1 + 2.2), rtol=1e-6)
+    np.testing.assert_allclose(
+        over_batch.batch_term(batch, None, jnp.asarray(0), 2), 2 * (1.1 + 2.2), rtol=1e-6
+    )
     over_datum = objectives.ELBO(free_bits=1.1, beta=2.0)
     assert over_datum.batch_term(batch, None, jnp.asarray(0), 2) == 0 and not over_datum.couples_data
 

@@ -85,7 +85,10 @@ class Inference(AbstractInference):
         """
         members = (self.model, self.posterior, self.objective, self.gradient)
         own = list(dict.fromkeys(name for member in members for name in _own(member)))
-        verdicts = [m.rule(self) for m in (self.posterior, self.objective, self.gradient)]
+        inferred = self.posterior.rule(self)
+        if inferred.kind == "refused":
+            return inferred  # the others would judge a law that is not there
+        verdicts = [inferred, self.objective.rule(self), self.gradient.rule(self)]
         if own:
             why = f"{', '.join(own)}: not jensen's own, so nothing here vouches for its gradient"
             verdicts.append(Verdict("unverified", why + "; jensen.testing can check it"))
