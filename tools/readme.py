@@ -1,7 +1,7 @@
 """Print a block of the README, so that what it promises is what the gate runs.
 
-    python tools/readme.py first      # the first shell block
-    python tools/readme.py second     # the second shell block
+python tools/readme.py first      # the first shell block
+python tools/readme.py second     # the second shell block
 """
 
 from __future__ import annotations
