@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jensen.diagnose.gap import Gap
+    from jensen.diagnose.simulated import Bracket
 
 
 def columns(rows: list[tuple[str, ...]]) -> str:
@@ -51,18 +52,25 @@ def gap_table(gap: Gap) -> str:
     lines = [f"where the bound is lost ({gap.units}; {gap.num_data} rows, {gap.split})", columns(rows)]
     lines.append(_sides(gap))
     if gap.simulated is not None:
-        s = gap.simulated
-        lines.append(
-            f"on {s.num_data} simulated rows log p(x) lies in [{s.lower:.3f}, {s.upper:.3f}] "
-            f"(width {s.width:.3f}) with confidence {s.confidence:g}"
-        )
+        lines.append(_certified(gap.simulated))
     return "\n".join([*lines, *(f"! {flag}" for flag in gap.flags)])
+
+
+def _certified(bracket: Bracket) -> str:
+    rows = f"on {bracket.num_data} simulated rows log p(x)"
+    if bracket.confidence == 1:
+        return f"{rows} is {bracket.lower:.3f}, exactly"
+    return (
+        f"{rows} lies in [{bracket.lower:.3f}, {bracket.upper:.3f}] "
+        f"(width {bracket.width:.3f}) with confidence {bracket.confidence:g}"
+    )
 
 
 def _sides(gap: Gap) -> str:
     evidence = gap.log_evidence
     if evidence.lower_kind == "exact":
-        return f"log p(x) is exact ({evidence.method})"
+        how = "summed over every value of z" if evidence.method == "enumerate" else "a closed form"
+        return f"log p(x) is exact ({how})"
     how = ", ".join(f"{n} {name}" for name, n in evidence.settings.items())
     upper = "no upper side" if evidence.upper is None else f"{evidence.upper:.3f} ({evidence.upper_kind})"
     text = f"log p(x) between {evidence.lower:.3f} ({evidence.lower_kind}) and {upper}"

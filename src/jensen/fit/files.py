@@ -24,7 +24,7 @@ _REMEDIES = {
     errno.EISDIR: "a folder of that name is in the way; choose another name",
     errno.ENOTEMPTY: "a folder of that name is in the way; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
-    errno.ENOENT: "the folder vanished while writing; run it again",
+    errno.ENOENT: "its folder does not exist; create it and run this again",
 }
 
 

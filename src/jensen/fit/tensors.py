@@ -36,7 +36,8 @@ def entry(value: np.ndarray) -> dict[str, Any]:
 def to_bytes(tensors: Mapping[str, np.ndarray], pair: str) -> bytes:
     """A safetensors file of these arrays whose header says which table it belongs to."""
     stored = {key: _stored(value) for key, value in tensors.items()}
-    return safetensors.numpy.save(stored, metadata={"format": "jensen", "pair": pair})
+    # One entry only: safetensors writes several in an order that differs from call to call.
+    return safetensors.numpy.save(stored, metadata={"pair": pair})
 
 
 def from_bytes(path: Path, raw: bytes, document: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import jax
 
 import jensen
 from jensen.errors import InputError
+from jensen.fit.files import write_atomically
 from jensen.report import blocks, facts, members, sections
 from jensen.report import gap as gaps
 from jensen.report.collect import collect
@@ -82,15 +83,8 @@ def write(
     raw = text.encode()
     if len(raw) > MAX_BYTES:
         raise InputError(f"report: {len(raw) / 1e6:.1f} MB exceeds 5 MB; pass fewer rows in dataset")
-    path = Path(path)
-    beside = path.with_name(path.name + ".part")
-    try:
-        beside.write_bytes(raw)
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(f"report: cannot write {path}: {error.strerror}") from error
-    return path
+    write_atomically(path, raw)
+    return Path(path)
 
 
 def render(
