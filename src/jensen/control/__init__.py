@@ -1,1 +1,1 @@
-"""control."""
+"""Uses of fitted models for control. No members yet."""

@@ -91,7 +91,7 @@ class Inference(AbstractInference):
         verdicts = [inferred, self.objective.rule(self), self.gradient.rule(self)]
         if own:
             why = f"{', '.join(own)}: not jensen's own, so nothing here vouches for its gradient"
-            verdicts.append(Verdict("unverified", why + "; jensen.testing can check it"))
+            verdicts.append(Verdict("unverified", why))
         return worst(*verdicts)
 
     def bound_model(self) -> Any:

@@ -8,7 +8,7 @@ import equinox as eqx
 
 from jensen.core.datum import Datum
 from jensen.dist import AbstractDensity, AbstractDistribution, AbstractObservation, Draw
-from jensen.typing import Array, Float, PRNGKey, PyTree, Scalar
+from jensen.typing import Array, Float, Int, PRNGKey, PyTree, Scalar
 
 
 class AbstractModel(eqx.Module):
@@ -46,6 +46,26 @@ class AbstractCarryModel(AbstractLatentModel):
     @abstractmethod
     def log_likelihood_given(self, draw: Draw, datum: Datum) -> Scalar:
         """Return log p(x | z, carry), in nats."""
+
+
+class HasMarkovLatents(AbstractLatentModel):
+    """A model of sequences whose z_{t+1} depends on the past through z_t alone."""
+
+    @abstractmethod
+    def initial(self, datum: Datum) -> AbstractDensity:
+        """Return p(z_1 | c)."""
+
+    @abstractmethod
+    def transition(self, z: Any, t: Int[Array, ""], datum: Datum) -> AbstractDensity:
+        """Return p(z_{t+1} | z_t, c_t), for t counted from zero."""
+
+    @abstractmethod
+    def log_likelihood_at(self, z: Any, t: Int[Array, ""], datum: Datum) -> Scalar:
+        """Return log p(x_t | z_t, c_t) over the observed entries of one step, in nats; 0 for a padded one."""
+
+    @abstractmethod
+    def observation_at(self, z: Any, t: Int[Array, ""], datum: Datum) -> AbstractObservation:
+        """Return p(x_t | z_t, c_t), a law of one row."""
 
 
 class HasObservation(AbstractLatentModel):
@@ -142,8 +162,14 @@ class Simulates(AbstractModel):
     """A model that can be sampled from."""
 
     @abstractmethod
-    def simulate(self, cond: Any, *, key: PRNGKey) -> tuple[Any, Float[Array, "..."]]:
-        """Draw (z, x) from p(z, x | c)."""
+    def simulate(self, like: Datum | None = None, *, key: PRNGKey) -> tuple[Any, Float[Array, "..."]]:
+        """Draw (z, x) from p(z, x | c).
+
+        Args:
+            like: Lends its condition and, to sequences, the shape of x and the number of steps; its numbers
+                are not looked at. ``None`` where a model needs none of these.
+            key: Randomness.
+        """
 
 
 def live(model: AbstractModel, posterior: Any) -> AbstractModel:

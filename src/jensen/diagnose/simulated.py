@@ -113,7 +113,7 @@ def simulated(
 @eqx.filter_jit
 def _simulate(model: Any, rows: Datum, keys: Any) -> tuple[Any, Datum]:
     def one(datum: Datum, key: Any) -> tuple[Any, Datum]:
-        z, x = model.simulate(datum.cond, key=key)
+        z, x = model.simulate(datum, key=key)
         return z, eqx.tree_at(lambda d: d.x, datum, x)
 
     return jax.vmap(one)(jax.tree.map(jnp.asarray, rows), keys)

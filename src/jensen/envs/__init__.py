@@ -1,1 +1,1 @@
-"""envs."""
+"""Small Gymnasium environments. No members yet."""

@@ -178,7 +178,7 @@ def simulated(model: Any, count: int, *, key: PRNGKey) -> tuple[np.ndarray | Non
     """Draw rows from the model: the rows, and their means given z where the model has them."""
     if not isinstance(model, Simulates):
         return None, None
-    z, x = jax.vmap(lambda k: model.simulate(None, key=k))(jax.random.split(key, count))
+    z, x = jax.vmap(lambda k: model.simulate(key=k))(jax.random.split(key, count))
     space = latent_space(model)
     if space is None or not isinstance(model, HasObservation):
         return np.asarray(x), None

@@ -83,8 +83,9 @@ def write(
     raw = text.encode()
     if len(raw) > MAX_BYTES:
         raise InputError(f"report: {len(raw) / 1e6:.1f} MB exceeds 5 MB; pass fewer rows in dataset")
+    path = Path(path)
     write_atomically(path, raw)
-    return Path(path)
+    return path
 
 
 def render(

@@ -1,1 +1,1 @@
-"""sklearn."""
+"""The scikit-learn face. No members yet."""

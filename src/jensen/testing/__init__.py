@@ -1,1 +1,1 @@
-"""testing."""
+"""Public contract checks for a user's own members. None yet."""

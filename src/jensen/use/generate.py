@@ -6,37 +6,42 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import Simulates
+from jensen.core import ChecksData, Datum, Simulates
 from jensen.errors import InputError
 from jensen.typing import Array, PRNGKey, PRNGKeys
 from jensen.use.rows import inference_of
 
 
-def sample(fitted: Any, num: int, *, key: PRNGKey, cond: Any = None) -> np.ndarray:
-    """Draw rows from the model: z ~ p(z), x ~ p(x | z).
+def sample(fitted: Any, num: int, *, key: PRNGKey, cond: Any = None, steps: int | None = None) -> np.ndarray:
+    """Draw rows, or sequences, from the model: z ~ p(z), x ~ p(x | z).
 
     Args:
         fitted: What ``fit.*`` returned, or an ``Inference``.
         num: Number of rows.
         key: Randomness.
         cond: One condition shared by all rows, for conditional models.
+        steps: Length of each sequence, for models of sequences.
 
     Returns:
-        (num, D) rows in the data's own units.
+        (num, D) rows, or (num, steps, D) sequences, in the data's own units.
 
     Raises:
-        InputError: If the model cannot be sampled from, or ``num`` is not positive.
+        InputError: If the model cannot be sampled from, or a number is not positive.
     """
     model = inference_of(fitted).bound_model()
     if not isinstance(model, Simulates):
         raise InputError(f"sample: {type(model).__name__} has no simulate(); only its density is known")
-    if num < 1:
-        raise InputError(f"sample: num is {num}; it must be at least 1")
-    return np.asarray(_simulate(model, cond, jax.random.split(key, num)))
+    for name, value in (("num", num), ("steps", steps)):
+        if value is not None and value < 1:
+            raise InputError(f"sample: {name} is {value}; it must be at least 1")
+    shape = (model.data_dim,) if isinstance(model, ChecksData) else ()
+    like = Datum(jnp.zeros(shape if steps is None else (steps, *shape)), cond)
+    return np.asarray(_simulate(model, like, jax.random.split(key, num)))
 
 
 @eqx.filter_jit
-def _simulate(model: Any, cond: Any, keys: PRNGKeys) -> Array:
-    return jax.vmap(lambda key: model.simulate(cond, key=key)[1])(keys)
+def _simulate(model: Any, like: Datum, keys: PRNGKeys) -> Array:
+    return jax.vmap(lambda key: model.simulate(like, key=key)[1])(keys)

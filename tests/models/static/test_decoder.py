@@ -80,7 +80,7 @@ def test_starts_at_the_column_means():
 @pytest.mark.parametrize("prior", ["StandardNormal", "LearnedGaussian", "OneHot", "Categorical", "Bernoulli"])
 def test_joint_is_prior_plus_likelihood(prior):
     model = models.Decoder(4, widths=(5,), prior=getattr(models.priors, prior)(3), key=KEY)
-    z, x = model.simulate(None, key=KEY)
+    z, x = model.simulate(key=KEY)
     expected = model.prior(None).log_prob(z).sum() + model.likelihood(z, None).log_prob_entries(x).sum()
     np.testing.assert_allclose(model.log_joint(z, Datum(x)), expected, rtol=1e-6)
     assert model.latent_dim == 3 and x.shape == (4,)

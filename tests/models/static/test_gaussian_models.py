@@ -147,7 +147,7 @@ def test_mixture_joint_sums_to_the_evidence():
 @pytest.mark.parametrize("name", CASES)
 def test_simulated_rows_have_the_moments_of_the_law(name: str):
     model, weights, means, covariances = CASES[name]
-    _, x = eqx.filter_vmap(lambda key: model.simulate(None, key=key))(jax.random.split(KEY, 20_000))
+    _, x = eqx.filter_vmap(lambda key: model.simulate(key=key))(jax.random.split(KEY, 20_000))
     x = np.asarray(x, np.float64)
     mean = weights @ means
     covariance = np.einsum("k,kij->ij", weights, covariances) + (weights * (means - mean).T) @ (means - mean)

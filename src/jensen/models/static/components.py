@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jensen.models.static.covariance import LOG_2PI, AbstractCovariance, Whitened
+from jensen.models.static.covariance import LOG_2PI, AbstractCovariance
 from jensen.typing import Array, Bool, Float
 
 EMPTY = 1e-6
 """Share of the data below which a component keeps the parameters it has."""
+
+
+class Seen(NamedTuple):
+    """Rows as the components see them.
+
+    Attributes:
+        y: E[y_k | observed entries], whitened.
+        log_p: log-density of the observed entries, in nats.
+        hidden: What missing entries add to the second moments of y, rows leading; ``None`` where none are.
+    """
+
+    y: Float[Array, "k d n"]
+    log_p: Float[Array, "k n"]
+    hidden: Float[Array, "..."] | None
 
 
 class Components(eqx.Module):
@@ -56,30 +70,51 @@ class Components(eqx.Module):
             weight: Row weights.
 
         Returns:
-            Sums of responsibilities (``count``), of y (``first``) and its second moments (``second``), of
-            row weights, and of log p(x).
+            Sums of row weights and of log p(x), and what ``moments`` sums.
         """
-        seen = None if mask is None else self._observe(x, mask)
-        if seen is None:
-            y = self.covariance.whiten(x.T, self.means)
-            log_p = self._log_prob(y)
-        else:
-            y, log_p = jnp.moveaxis(seen.y, 0, -1), seen.log_p.T
-        joint = log_weights[:, None] + log_p
+        seen = self.see(x, mask)
+        joint = log_weights[:, None] + seen.log_p
         top = jax.lax.stop_gradient(joint.max(0))
         r = jnp.exp(joint - top)
         total = r.sum(0)
         r = r * (weight / total)
-        second = self.covariance.second(r, y)
-        if seen is not None:
-            second = second + self.covariance.second_hidden(r, seen.hidden)
         return {
             "log_evidence": (weight * (top + jnp.log(total))).sum(),
             "weight": weight.sum(),
-            "count": r.sum(1),
-            "first": (r[:, None] * y).sum(-1),
-            "second": second,
+            **self.moments(seen, r),
         }
+
+    def see(
+        self,
+        x: Float[Array, "n d"],
+        mask: Bool[Array, "n d"] | None,
+        drift: Float[Array, "k d n"] | None = None,
+    ) -> Seen:
+        """Return rows in every component's whitened coordinates, missing entries by their expectations.
+
+        Args:
+            x: Rows.
+            mask: True where observed.
+            drift: What to add to the means, row by row.
+        """
+        if mask is not None:
+            means = self.means if drift is None else self.means + jnp.moveaxis(drift, -1, 0)
+            axis = None if drift is None else 0
+            got = jax.vmap(self.covariance.observe, in_axes=(0, 0, axis))(x, mask, means)
+            return Seen(jnp.moveaxis(got.y, 0, -1), got.log_p.T, got.hidden)
+        y = self.covariance.whiten(x.T, self.means)
+        if drift is not None:
+            k, d = self.means.shape
+            inverse = self.covariance.whiten(jnp.eye(d, dtype=x.dtype), jnp.zeros((k, d), x.dtype))
+            y = y - inverse @ drift
+        return Seen(y, self._log_prob(y), None)
+
+    def moments(self, seen: Seen, r: Float[Array, "k n"]) -> dict[str, Array]:
+        """Sum rows weighted by ``r``: weights (``count``), y (``first``), its second moments (``second``)."""
+        second = self.covariance.second(r, seen.y)
+        if seen.hidden is not None:
+            second = second + self.covariance.second_hidden(r, seen.hidden)
+        return {"count": r.sum(1), "first": (r[:, None] * seen.y).sum(-1), "second": second}
 
     def maximized(self, statistics: dict[str, Array], free: Any) -> Components:
         """Return the components that maximize the expected log-density, held parts conditioned on.
@@ -106,6 +141,3 @@ class Components(eqx.Module):
     def _log_prob(self, y: Float[Array, "k d n"]) -> Float[Array, "k n"]:
         log_det = self.covariance.log_det()[:, None]
         return -0.5 * (y * y).sum(1) - log_det - 0.5 * LOG_2PI * y.shape[1]
-
-    def _observe(self, x: Float[Array, "n d"], mask: Bool[Array, "n d"]) -> Whitened:
-        return jax.vmap(lambda row, seen: self.covariance.observe(row, seen, self.means))(x, mask)

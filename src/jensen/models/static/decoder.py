@@ -47,7 +47,7 @@ class Decoder(HasObservation, HasLatentDim, Simulates, ChecksData, InitializesFr
     Example:
         >>> import jax
         >>> vae = Decoder(6, 2, likelihood="bernoulli", widths=(8,), key=jax.random.key(0))
-        >>> z, x = vae.simulate(None, key=jax.random.key(1))
+        >>> z, x = vae.simulate(key=jax.random.key(1))
         >>> z.shape, x.shape
         ((2,), (6,))
     """
@@ -120,8 +120,9 @@ class Decoder(HasObservation, HasLatentDim, Simulates, ChecksData, InitializesFr
         """Return log p(z) + log p(x | z), in nats."""
         return self.prior(datum.cond).log_prob(z).sum() + self.log_likelihood(z, datum)
 
-    def simulate(self, cond: Any, *, key: PRNGKey) -> tuple[Any, Float[Array, "d"]]:
+    def simulate(self, like: Datum | None = None, *, key: PRNGKey) -> tuple[Any, Float[Array, "d"]]:
         """Draw z from the prior and x from the likelihood."""
+        cond = None if like is None else like.cond
         to_z, to_x = jax.random.split(key)
         z, _ = self.prior(cond).sample_and_log_prob(key=to_z)
         return z, self.likelihood(z, cond).sample(key=to_x)

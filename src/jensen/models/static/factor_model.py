@@ -103,11 +103,13 @@ class AbstractFactorModel(AbstractGaussianModel, HasObservation, HasLatentDim, H
         tril = solve_lower(factor, jnp.eye(self.latent_dim))[::-1, ::-1].T
         return FullGaussian(tril @ (tril.T @ (scaled.T @ residual)), tril)
 
-    def simulate(self, cond: Any, *, key: PRNGKey) -> tuple[Float[Array, "r"], Float[Array, "d"]]:
+    def simulate(
+        self, like: Datum | None = None, *, key: PRNGKey
+    ) -> tuple[Float[Array, "r"], Float[Array, "d"]]:
         """Draw z and x."""
         to_z, to_x = jax.random.split(key)
         z = jax.random.normal(to_z, (self.latent_dim,))
-        return z, self.likelihood(z, cond).sample(key=to_x)
+        return z, self.likelihood(z, None).sample(key=to_x)
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> "AbstractFactorModel":
         """Start at the principal directions, missing entries filled with column means."""

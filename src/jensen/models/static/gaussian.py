@@ -93,7 +93,9 @@ class Gaussian(AbstractGaussianModel):
         """Return log p(x) in nats; there is no latent."""
         return self.log_evidence(datum)
 
-    def simulate(self, cond: Any, *, key: PRNGKey) -> tuple[Float[Array, "0"], Float[Array, "d"]]:
+    def simulate(
+        self, like: Datum | None = None, *, key: PRNGKey
+    ) -> tuple[Float[Array, "0"], Float[Array, "d"]]:
         """Draw x."""
         noise = jax.random.normal(key, (1, self.data_dim))
         y = self.components.means + self.components.covariance.color(noise)

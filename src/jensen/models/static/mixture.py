@@ -143,7 +143,9 @@ class GaussianMixture(AbstractGaussianModel, HasLatentDim, HasExactPosterior):
         """Return the responsibilities p(z | x)."""
         return Categorical(self.log_weights + self.component_log_prob(datum))
 
-    def simulate(self, cond: Any, *, key: PRNGKey) -> tuple[Int[Array, ""], Float[Array, "d"]]:
+    def simulate(
+        self, like: Datum | None = None, *, key: PRNGKey
+    ) -> tuple[Int[Array, ""], Float[Array, "d"]]:
         """Draw z and x."""
         to_z, to_x = jax.random.split(key)
         z = jax.random.categorical(to_z, self.logits)
