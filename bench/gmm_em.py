@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from harness import Benchmark, Run, main
 
-N, D, K, STEPS, FLOOR = 200_000, 16, 32, 10, 1e-6
+N, D, K, STEPS = 200_000, 16, 32, 10
+FLOOR = 0.0
+"""Added to every variance: nothing, so that all climb the same likelihood."""
 
 
 class Problem(NamedTuple):
@@ -102,12 +104,12 @@ def jensen_em() -> Run:
 
     def run():
         gmm = models.GaussianMixture.with_parameters(np.full(K, 1 / K), p.mean, p.cov)
-        fitted = fit.em(gmm, p.x, steps=STEPS)
+        fitted = fit.em(gmm, p.x, steps=STEPS, tolerance=0)  # every step, as the others
 
         def quality():
             m = fitted.model
             reached = _score(p, *(np.asarray(v, np.float64) for v in (m.weights, m.means, m.covariances)))
-            return {"log p(x)": reached, "iterations": len(fitted.history.step)}
+            return {"log p(x)": reached, "iterations": len(fitted.history.step) - 1}
 
         return quality
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from harness import Benchmark, Setup, main
 
-N, DATA, HIDDEN, LATENT, BATCH, EPOCHS, RATE = 20_000, 784, 512, 40, 100, 5, 1e-3
+N, DATA, HIDDEN, LATENT, BATCH, EPOCHS, RATE = 20_000, 784, 512, 40, 100, 10, 1e-3
 
 
 class Weights(NamedTuple):

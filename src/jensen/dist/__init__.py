@@ -10,6 +10,7 @@ from jensen.dist.observation import (
     GaussianRow,
     log_prob_observed,
 )
+from jensen.dist.path_markov import MarkovPath
 from jensen.dist.protocol import (
     AbstractCarrying,
     AbstractDensity,
@@ -21,6 +22,7 @@ from jensen.dist.protocol import (
     Reparameterized,
     draw,
 )
+from jensen.dist.rows import JointGaussianRow, PoissonRow, poisson_log_prob
 from jensen.dist.stopped import StoppedSample, StoppedScore, stop
 
 __all__ = [
@@ -40,8 +42,11 @@ __all__ = [
     "Empty",
     "FullGaussian",
     "GaussianRow",
+    "JointGaussianRow",
     "LowRankGaussian",
+    "MarkovPath",
     "OneHot",
+    "PoissonRow",
     "Reparameterized",
     "StoppedSample",
     "StoppedScore",
@@ -50,6 +55,7 @@ __all__ = [
     "kl_divergence",
     "kl_per_dimension",
     "log_prob_observed",
+    "poisson_log_prob",
     "register_kl",
     "stop",
 ]

@@ -104,11 +104,11 @@ class Amortized(HasFamily, InitializesFromData):
         """Take the input's centre and scale from the training rows."""
         x = np.asarray(rows.x)
         mean = column_means(x, rows.mask, rows.weight)
-        variance = column_means(x, rows.mask, rows.weight, about=mean).mean()
         seen = x if rows.mask is None else x[np.asarray(rows.mask)]
         pixels = seen.size == 0 or (seen.min() >= 0 and seen.max() <= 1)
+        variance = 1.0 if pixels else column_means(x, rows.mask, rows.weight, about=mean).mean()
         # one scale for all columns: a per-column one would blow up the rarely lit pixels of an image
-        scale = 1.0 if pixels or variance == 0 else np.sqrt(variance)
+        scale = np.sqrt(variance) if variance > 0 else 1.0
         frame = Frame(jnp.asarray(mean, jnp.float32), jnp.full(len(mean), scale, jnp.float32))
         return eqx.tree_at(lambda q: (q.frame, q.initialized), self, (frame, True))
 
