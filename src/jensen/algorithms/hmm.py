@@ -1,7 +1,7 @@
 """Hidden Markov chains: evidence, smoothing, filtering, the most probable path, samples of paths.
 
-The recursion runs backwards in log-space (Rabiner 1989): β_t(i) = log p(x_{t+1:T} | z_t = i), renormalized by its
-maximum at every step. What it normalizes on the way are the kernels p(z_{t+1} | z_t, x), so the posterior
+The recursion runs backwards in log-space (Rabiner 1989): β_t(i) = log p(x_{t+1:T} | z_t = i), less its maximum
+over i at every step. What it normalizes on the way are the kernels p(z_{t+1} | z_t, x), so the posterior
 over paths comes out as a Markov chain that runs forward, and everything after it is linear and cannot
 underflow where it matters.
 

@@ -1,1 +1,5 @@
-"""models/sequence."""
+"""Models of sequences."""
+
+from jensen.models.sequence.hmm import HMM
+
+__all__ = ["HMM"]

@@ -62,7 +62,7 @@ class AbstractEmission(eqx.Module):
 
     @abstractmethod
     def expected(self, steps: Steps, r: Float[Array, "k n"]) -> Float[Array, "n d"]:
-        """Return E[x_t] of hidden entries given the observed ones and p(z_t) = r; categories by the likeliest."""
+        """Return E[x_t | observed entries] when p(z_t) = r; categories by the likeliest."""
 
     @abstractmethod
     def observation(self, state: Any, inputs: Float[Array, "u"] | None, frame: Frame) -> AbstractObservation:
@@ -82,7 +82,9 @@ class AbstractEmission(eqx.Module):
         """
 
     @abstractmethod
-    def start(self, rows: Datum, rng: np.random.Generator) -> tuple["AbstractEmission", Frame, np.ndarray | None]:
+    def start(
+        self, rows: Datum, rng: np.random.Generator
+    ) -> tuple["AbstractEmission", Frame, np.ndarray | None]:
         """Choose a start from steps. Host code.
 
         Args:
@@ -106,7 +108,9 @@ def log_probs(logits: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
 def as_logits(probs: Any) -> Float[Array, "*b c"]:
     """Return logits of probabilities. Host code."""
     probs = np.asarray(probs, np.float64)
-    return jnp.asarray(np.where(probs > 0, np.log(np.where(probs > 0, probs, 1.0)), LOG_ZERO), jnp.result_type(float))
+    return jnp.asarray(
+        np.where(probs > 0, np.log(np.where(probs > 0, probs, 1.0)), LOG_ZERO), jnp.result_type(float)
+    )
 
 
 def counted(
