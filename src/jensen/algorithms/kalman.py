@@ -97,9 +97,23 @@ class Smoothed(NamedTuple):
     cross: Float[Array, "t-1 n n"]
 
 
+def product(left: Float[Array, "*b n k"], right: Float[Array, "*c k m"]) -> Float[Array, "*d n m"]:
+    """Return A B for stacks of small matrices; batched small matrix products are slow on CPU, loops are not."""
+    if left.shape[-1] > UNROLLED:
+        return left @ right
+    return (left[..., :, :, None] * right[..., None, :, :]).sum(-2)
+
+
+def apply(matrix: Float[Array, "*b n k"], vector: Float[Array, "*c k"]) -> Float[Array, "*d n"]:
+    """Return A v for stacks of small matrices and vectors."""
+    if matrix.shape[-1] > UNROLLED:
+        return jnp.einsum("...ij,...j->...i", matrix, vector)
+    return (matrix * vector[..., None, :]).sum(-1)
+
+
 def gram(root: Float[Array, "*b n m"]) -> Float[Array, "*b n n"]:
     """Return L Lᵀ."""
-    return jnp.einsum("...ij,...kj->...ik", root, root)
+    return product(root, root.mT)
 
 
 def solve_lower(tril: Float[Array, "*b n n"], right: Float[Array, "*b n m"]) -> Float[Array, "*b n m"]:
@@ -148,8 +162,8 @@ def collapsed(chain: Chain) -> tuple[Chain, Float[Array, "t"]]:
         rest = chain.observation - inside @ basis.T
     else:
         basis, upper = jax.vmap(linalg.qr)(chain.emission)
-        inside = jnp.einsum("tdn,td->tn", basis, chain.observation)
-        rest = chain.observation - jnp.einsum("tdn,tn->td", basis, inside)
+        inside = apply(basis.mT, chain.observation)
+        rest = chain.observation - apply(basis, inside)
     return chain._replace(emission=upper, observation=inside), -0.5 * (rest**2).sum(-1)
 
 
@@ -163,7 +177,9 @@ def per_step(matrix: Float[Array, "*steps n m"], length: int) -> Float[Array, "t
     return jnp.concatenate([matrix, *[matrix[-1:]] * missing]) if missing else matrix
 
 
-def arrays(chain: Chain, root: Float[Array, "n n"], emission: Array, transition: Array, noise: Array) -> Array:
+def arrays(
+    chain: Chain, root: Float[Array, "n n"], emission: Array, transition: Array, noise: Array
+) -> Array:
     """Return the matrix that one step triangularizes."""
     d, n = emission.shape
     maps = jnp.concatenate([emission, transition, jnp.eye(n, dtype=root.dtype)]) @ root
@@ -186,7 +202,9 @@ def _roots(chain: Chain) -> Float[Array, "t m m"]:
     def step(root: Array, own: list[Array | None]) -> tuple[Array, Array]:
         c, a, q = (
             fixed if mine is None else mine
-            for mine, fixed in zip(own, (chain.emission, chain.transition, chain.transition_root), strict=True)
+            for mine, fixed in zip(
+                own, (chain.emission, chain.transition, chain.transition_root), strict=True
+            )
         )
         tril = lower(arrays(chain, root, c, a, q))
         return tril[d : d + n, d : d + n], tril
@@ -232,14 +250,15 @@ def filter(chain: Chain, steps: Int[Array, ""] | None = None) -> Filtered:
         [0.5, 0.8, 0.923]
     """
     chain, offset = collapsed(chain)
-    n, d = len(chain.initial_mean), chain.emission.shape[-2]
+    d = chain.emission.shape[-2]
     blocks = Blocks.of(_roots(chain), d)
-    white = solve_lower(blocks.innovation, jnp.broadcast_to(jnp.eye(d, dtype=offset.dtype), blocks.innovation.shape))
+    white = solve_lower(
+        blocks.innovation, jnp.broadcast_to(jnp.eye(d, dtype=offset.dtype), blocks.innovation.shape)
+    )
     log_det = jnp.log(jnp.abs(jnp.diagonal(blocks.innovation, axis1=-2, axis2=-1)))
-    push = jnp.concatenate([jnp.einsum("tnd,tde->tne", blocks.to_next, white), white], 1)
+    push = jnp.concatenate([product(blocks.to_next, white), white], 1)
     mean, whitened, log_likelihood = _means(chain, push, offset, log_det, steps)
-    own = mean[:-1] + jnp.einsum("tnd,td->tn", blocks.to_own, whitened)
-    del n
+    own = mean[:-1] + apply(blocks.to_own, whitened)
     return Filtered(log_likelihood, own, mean[1:], blocks.next_root, blocks.cross_root, blocks.own_root)
 
 
@@ -257,13 +276,13 @@ def _means(
     def step(carry: tuple[Array, Array], now: tuple) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         (mean, total), ((c, a), gain, x, b, extra, dets, is_real) = carry, now
         c, a = chain.emission if c is None else c, chain.transition if a is None else a
-        both = gain @ (x - c @ mean)
+        both = apply(gain, x - apply(c, mean))
         white = both[n:]
         # the sum is made here, in order, so that padding cannot change how it is rounded
         term = extra
         for i in range(d):
             term = term - 0.5 * white[i] ** 2 - dets[i]
-        new = a @ mean + b + both[:n]
+        new = apply(a, mean) + b + both[:n]
         return (new, total + jnp.where(is_real, term, 0.0)), (new, white)
 
     start = (chain.initial_mean, jnp.zeros((), chain.observation.dtype))
@@ -285,8 +304,8 @@ def smooth(filtered: Filtered, steps: Int[Array, ""] | None = None) -> Smoothed:
 
     def step(carry: tuple[Array, Array], now: tuple) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         (mean, cov), (is_last, g, here, following, alone, kept) = carry, now
-        mean = jnp.where(is_last, here, here + g @ (mean - following))
-        cov = jnp.where(is_last, alone, kept + g @ cov @ g.T)
+        mean = jnp.where(is_last, here, here + apply(g, mean - following))
+        cov = jnp.where(is_last, alone, kept + product(product(g, cov), g.T))
         return (mean, cov), (mean, cov)
 
     start = (filtered.mean[-1], covariance[-1])
@@ -302,12 +321,14 @@ def last_steps(t: int, steps: Int[Array, ""] | None) -> Bool[Array, "t"]:
 
 def masked_moments(mean: Array, cov: Array, gain: Array, steps: Int[Array, ""] | None) -> Smoothed:
     """Return smoothed moments with the cross-covariances, zero where padded."""
-    cross = jnp.einsum("tij,tkj->tik", cov[1:], gain[:-1])
+    cross = product(cov[1:], gain[:-1].mT)
     if steps is None:
         return Smoothed(mean, cov, cross)
     real = jnp.arange(len(mean)) < steps
     wide = real[:, None, None]
-    return Smoothed(jnp.where(real[:, None], mean, 0.0), jnp.where(wide, cov, 0.0), jnp.where(wide[1:], cross, 0.0))
+    return Smoothed(
+        jnp.where(real[:, None], mean, 0.0), jnp.where(wide, cov, 0.0), jnp.where(wide[1:], cross, 0.0)
+    )
 
 
 def sample(filtered: Filtered, steps: Int[Array, ""] | None = None, *, key: PRNGKey) -> Float[Array, "t n"]:
@@ -315,13 +336,13 @@ def sample(filtered: Filtered, steps: Int[Array, ""] | None = None, *, key: PRNG
     t, n = filtered.mean.shape
     # one pair of vectors a step: the last real step draws from its whole filtered covariance
     first, second = jax.random.normal(key, (t, 2, n), filtered.mean.dtype).swapaxes(0, 1)
-    alone = filtered.mean + jnp.einsum("tij,tj->ti", filtered.own_root, first)
-    ending = alone + jnp.einsum("tij,tj->ti", filtered.cross_root, second)
+    alone = filtered.mean + apply(filtered.own_root, first)
+    ending = alone + apply(filtered.cross_root, second)
     gain, last = filtered.gain, last_steps(t, steps)
 
     def step(z: Array, now: tuple) -> tuple[Array, Array]:
         is_last, g, following, mine, end = now
-        z = jnp.where(is_last, end, mine + g @ (z - following))
+        z = jnp.where(is_last, end, mine + apply(g, z - following))
         return z, z
 
     xs = (last, gain, filtered.next_mean, alone, ending)
@@ -336,7 +357,7 @@ def log_density(
     t, n = z.shape
     last = last_steps(t, steps)
     following = jnp.concatenate([z[1:], z[-1:]])
-    pull = jnp.einsum("tij,tj->ti", filtered.gain, following - filtered.next_mean)
+    pull = apply(filtered.gain, following - filtered.next_mean)
     away = z - filtered.mean - jnp.where(last[:, None], 0.0, pull)
     end = jnp.clip((t if steps is None else steps) - 1, 0)
     ending = linalg.qr(jnp.concatenate([filtered.cross_root[end].T, filtered.own_root[end].T]))[1].T

@@ -15,8 +15,9 @@ from jensen.algorithms.kalman import (
     Chain,
     Filtered,
     Smoothed,
+    apply,
     filter,
-    gram,
+    product,
     real_steps,
     smooth,
     solve_lower,
@@ -67,13 +68,13 @@ def noises(
     pull = solve_lower(root, noise).mT
     known = _left(jnp.eye(root.shape[-1]), root, smoothed.covariance[1:])
     shift = solve_lower(root, (smoothed.mean[1:] - filtered.next_mean[:-1])[..., None])[..., 0]
-    state_mean = jnp.einsum("tij,tj->ti", pull, shift)
-    state_covariance = jnp.eye(root.shape[-1]) - jnp.einsum("tij,tjk,tlk->til", pull, known, pull)
-    state_cross = -jnp.einsum("tij,tjk,tlk->til", pull, known, own_cross)
+    state_mean = apply(pull, shift)
+    state_covariance = jnp.eye(root.shape[-1]) - product(product(pull, known), pull.mT)
+    state_cross = -product(product(pull, known), own_cross.mT)
     first = solve_lower(chain.initial_root, (smoothed.mean[0] - chain.initial_mean)[:, None])[:, 0]
     inward = solve_lower(chain.initial_root, smoothed.covariance[0])
     c = jnp.broadcast_to(chain.emission, (t, *chain.emission.shape[-2:]))
-    seen = chain.observation - jnp.einsum("tdn,tn->td", c, smoothed.mean)
+    seen = chain.observation - apply(c, smoothed.mean)
     return Noises(
         jnp.where(real[0], first, 0.0),
         jnp.where(real[0], solve_lower(chain.initial_root, inward.T), 0.0),
@@ -81,11 +82,13 @@ def noises(
         jnp.where(wide, state_covariance, 0.0),
         jnp.where(wide, state_cross, 0.0),
         jnp.where(real[:, None], seen, 0.0),
-        jnp.where(real[:, None, None], -jnp.einsum("tdn,tnm->tdm", c, smoothed.covariance), 0.0),
+        jnp.where(real[:, None, None], -product(c, smoothed.covariance), 0.0),
     )
 
 
-def _left(eye: Array, root: Float[Array, "t n n"], covariance: Float[Array, "t n n"]) -> Float[Array, "t n n"]:
+def _left(
+    eye: Array, root: Float[Array, "t n n"], covariance: Float[Array, "t n n"]
+) -> Float[Array, "t n n"]:
     """Return I − S⁻¹ P S⁻ᵀ: how much of the predicted spread later observations took away."""
     half = solve_lower(root, covariance)
     return eye - solve_lower(root, half.mT)
@@ -118,7 +121,9 @@ def _backward(kept: tuple, cotangent: Scalar) -> tuple[Chain, None]:
     excess = spread - jnp.where(real[:, None, None], jnp.eye(spread.shape[-1]), 0.0)
     to_seen = jnp.einsum("td,tn->tdn", e.seen_mean, mean) + e.seen_cross
     first_real = jnp.where(real_steps(chain, steps) > 0, 1.0, 0.0)
-    first = jnp.outer(e.first_mean, e.first_mean) + e.first_covariance - first_real * jnp.eye(len(e.first_mean))
+    first = (
+        jnp.outer(e.first_mean, e.first_mean) + e.first_covariance - first_real * jnp.eye(len(e.first_mean))
+    )
     gradient = Chain(
         initial_mean=solve_lower_t(chain.initial_root, e.first_mean[:, None])[:, 0],
         initial_root=solve_lower_t(chain.initial_root, first),
@@ -140,4 +145,3 @@ def _through(root: Array, stack: Float[Array, "t n m"], ndim: int) -> Array:
 
 
 log_likelihood.defvjp(_forward, _backward)
-__all__ = ["Noises", "gram", "log_likelihood", "noises"]
