@@ -1,7 +1,7 @@
 """Hidden Markov chains: evidence, smoothing, filtering, the most probable path, samples of paths.
 
-The recursion runs backwards in log-space (Rabiner 1989): β_t(i) = log p(x_{t+1:T} | z_t = i), less its maximum
-over i at every step. What it normalizes on the way are the kernels p(z_{t+1} | z_t, x), so the posterior
+The recursion runs backwards in log-space (Rabiner 1989): β_t(i) = log p(x_{t+1:T} | z_t = i), less its
+maximum at every step. What it normalizes on the way are the kernels p(z_{t+1} | z_t, x), so the posterior
 over paths comes out as a Markov chain that runs forward, and everything after it is linear and cannot
 underflow where it matters.
 
@@ -12,7 +12,7 @@ padded to T has ``steps`` real ones; the others change no bit of any result. −
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -150,25 +150,45 @@ def smooth(
 def _smooth(got: Messages, summed: bool, last: Int[Array, "*n"]) -> Smoothed:
     first = jnp.exp(log_normalize(got.first, 0)) * (last > 0)
 
-    def step(
-        carry: tuple[Array, Array], at: tuple[Array, Array]
-    ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+    def step(carry: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], Any]:
         (gamma, total), (t, kernel) = carry, at
         pair = jnp.where(t < last, gamma[:, None] * kernel, 0.0)
         new = pair.sum(0)
+        # rows of kernels sum to one up to rounding, which a long chain would gather
+        new = new / jnp.where(t < last, jnp.maximum(new.sum(0), jnp.finfo(new.dtype).tiny), 1.0)
         carry = jnp.where(t < last, new, gamma), total + pair if summed else total
-        return carry, (new,) if summed else (new, pair)
+        return carry, (new, None if summed else pair)
 
     k, n = first.shape[0], first.shape[1:]
     total = jnp.zeros((k, k, *n) if summed else (), first.dtype)
     at = (jnp.arange(1, len(got.kernels) + 1), got.kernels)
-    (_, total), (rest, *pairs) = jax.lax.scan(step, (first, total), at)
-    marginals = jnp.concatenate([first[None], rest])
-    # rows of kernels sum to one up to rounding, which a long chain gathers
-    share = marginals.sum(1, keepdims=True)
-    return Smoothed(
-        got.log_evidence, marginals / jnp.where(share > 0, share, 1.0), total if summed else pairs[0]
-    )
+    (_, total), (rest, pairs) = jax.lax.scan(step, (first, total), at)
+    return Smoothed(got.log_evidence, jnp.concatenate([first[None], rest]), total if summed else pairs)
+
+
+def chain_marginals(
+    first: Float[Array, "k"], kernels: Float[Array, "s k k"], steps: Int[Array, ""] | int
+) -> tuple[Float[Array, "s+1 k"], Float[Array, "s k k"]]:
+    """Return p(z_t) and p(z_t = i, z_{t+1} = j) of a Markov chain, zero at padded steps.
+
+    Args:
+        first: log p(z_1), up to a constant.
+        kernels: log p(z_{t+1} = j | z_t = i), each row up to a constant.
+        steps: Real steps.
+    """
+    k = len(first)
+    # the first step is one more kernel, so that all are computed by the same code to the same bits
+    all_kernels = jnp.concatenate([jnp.broadcast_to(first, (1, k, k)), kernels])
+
+    def step(gamma: Array, at: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+        t, kernel = at
+        pair = gamma[:, None] * jnp.exp(log_normalize(kernel))
+        new = pair.sum(0) / jnp.maximum(pair.sum(), jnp.finfo(pair.dtype).tiny)
+        return new, (jnp.where(t < steps, new, 0.0), jnp.where(t < steps, pair, 0.0))
+
+    start = jnp.zeros_like(first).at[0].set(1.0)
+    _, (marginals, pairs) = jax.lax.scan(step, start, (jnp.arange(len(all_kernels)), all_kernels))
+    return marginals, pairs[1:]
 
 
 @jax.custom_vjp

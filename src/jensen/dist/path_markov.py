@@ -59,22 +59,19 @@ class MarkovPath(AbstractDensity):
     @property
     def marginals(self) -> Float[Array, "t k"]:
         """p(z_t = k), zero at padded steps."""
-        first, kernels, steps = self._finite()
-        return hmm.smooth(
-            hmm.log_normalize(first), hmm.log_normalize(kernels), self._silence(), steps
-        ).marginals
+        return hmm.chain_marginals(*self._finite())[0]
 
     @property
-    def pairs(self) -> Float[Array, "t-1 k k"]:
+    def pairs(self) -> Float[Array, "s k k"]:
         """p(z_t = i, z_{t+1} = j), zero at padded steps."""
-        first, kernels, steps = self._finite()
-        return hmm.smooth(hmm.log_normalize(first), hmm.log_normalize(kernels), self._silence(), steps).pairs
+        return hmm.chain_marginals(*self._finite())[1]
 
     @property
     def mode(self) -> Int[Array, "t"]:
         """The most probable path."""
         first, kernels, steps = self._finite()
-        return hmm.viterbi(hmm.log_normalize(first), hmm.log_normalize(kernels), self._silence(), steps)
+        silence = jnp.zeros((len(kernels) + 1, self.num_states), first.dtype)
+        return hmm.viterbi(first, hmm.log_normalize(kernels), silence, steps)
 
     def _finite(self) -> tuple[Array, Array, Any]:
         if self.kernels.ndim == 2:
@@ -82,9 +79,6 @@ class MarkovPath(AbstractDensity):
                 "MarkovPath: a homogeneous chain has no length; repeat its kernel T − 1 times, or simulate"
             )
         return self.first, self.kernels, len(self.kernels) + 1 if self.steps is None else self.steps
-
-    def _silence(self) -> Float[Array, "t k"]:
-        return jnp.zeros((len(self.kernels) + 1, self.num_states), self.first.dtype)
 
 
 @register_kl(MarkovPath, MarkovPath)

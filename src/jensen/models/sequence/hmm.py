@@ -32,6 +32,9 @@ from jensen.nets import Frame
 from jensen.nets import trainable as all_trainable
 from jensen.typing import Array, Bool, Float, Int, PRNGKey, PyTree, Scalar
 
+BLOCK = 64
+"""Steps whose likelihoods are evaluated together."""
+
 EMISSIONS = ("gaussian", "categorical", "poisson")
 
 
@@ -46,7 +49,7 @@ class HMM(
     InitializesFromData,
     Simulates,
 ):
-    r"""p(x, z) = p(z_1) ∏ p(z_{t+1} | z_t) ∏ p(x_t | z_t, u_t); the latent is the path z_{1:T}, states 0..K−1.
+    r"""p(x, z) = p(z_1) ∏ p(z_{t+1} | z_t) ∏ p(x_t | z_t, u_t); the latent is the path of states 0..K−1.
 
     A datum is a sequence: ``x`` (T, D), ``steps`` of them real, ``mask`` for missing entries, and inputs
     u_t in ``cond`` (T, U) if the model has any. Paths hold −1 at padded steps. Gaussian parameters are held
@@ -203,8 +206,19 @@ class HMM(
 
     def log_likelihoods(self, datum: Datum) -> Float[Array, "t k"]:
         """Return log p(x_t | z_t = k) over the observed entries of every step, in nats; zero where padded."""
-        steps, mask = self._see(datum)
-        return self._in_units(steps.log_p, mask, self._real(datum)).T
+        t = datum.x.shape[0]
+        # a loop over blocks of one shape, never unrolled: otherwise more rows would mean other rounding,
+        # and padding would show in the last bits
+        blocks = max(-(-t // BLOCK), 2)
+
+        def cut(leaf: Any) -> Array:
+            leaf = jnp.asarray(leaf)[:t]
+            padding = ((0, blocks * BLOCK - len(leaf)),) + ((0, 0),) * (leaf.ndim - 1)
+            return jnp.pad(leaf, padding).reshape(blocks, BLOCK, *leaf.shape[1:])
+
+        rows = jax.tree.map(cut, (Datum(datum.x, datum.cond, mask=datum.mask), self._real(datum)))
+        each = jax.lax.map(lambda block: self._log_p(*block), rows)
+        return each.swapaxes(1, 2).reshape(blocks * BLOCK, -1)[:t]
 
     def log_evidence(self, datum: Datum) -> Scalar:
         """Return log p(x) over the observed entries of the real steps, in nats; 0 for no steps."""
@@ -251,7 +265,7 @@ class HMM(
             None if datum.cond is None else jnp.asarray(datum.cond)[t][None],
             mask=None if datum.mask is None else jnp.asarray(datum.mask)[t][None],
         )
-        return jnp.where(self._real(datum)[t], self.log_likelihoods(row)[0, z], 0.0)
+        return self._log_p(row, self._real(datum)[t][None])[z, 0]
 
     def observation_at(self, z: Int[Array, ""], t: Int[Array, ""], datum: Datum) -> AbstractObservation:
         """Return p(x_t | z_t)."""
@@ -383,6 +397,10 @@ class HMM(
         if self.input_dim:
             inputs = jnp.where(real[:, None], jnp.asarray(datum.cond)[: len(real)], 0.0)
         return self.emission.see(x, mask, inputs), mask
+
+    def _log_p(self, datum: Datum, real: Bool[Array, "n"]) -> Float[Array, "k n"]:
+        steps, mask = self._see(datum, real)
+        return self._in_units(steps.log_p, mask, real)
 
     def _in_units(self, log_p: Float[Array, "k n"], mask: Any, real: Bool[Array, "n"]) -> Float[Array, "k n"]:
         """Leave the frame, and silence padded steps."""
