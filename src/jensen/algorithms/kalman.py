@@ -3,8 +3,8 @@ r"""The Kalman filter and the Rauch-Tung-Striebel smoother, in square-root form.
 A chain z_1 ~ N(m, P), z_{t+1} = A_t z_t + b_t + N(0, Q_t), x_t = C_t z_t + N(0, I). Observations are whitened
 by the caller: x and C in units of the noise; a hidden entry is a row of C and an entry of x that are zero.
 
-One orthogonal triangularization a step carries everything (Morf & Kailath 1975; Kailath, Sayed & Hassibi 2000,
-ch. 12). With S a root of the predicted covariance, P = S Sᵀ,
+One orthogonal triangularization a step carries everything (Morf & Kailath 1975; Kailath, Sayed & Hassibi
+2000, ch. 12). With S a root of the predicted covariance, P = S Sᵀ,
 
     [ I  C S  0 ]       [ V   0   0 ]     rows: x_t
     [ 0  A S  √Q ] Θ  =  [ K₁  S⁺  0 ]           z_{t+1}
@@ -17,7 +17,6 @@ data, so under ``jax.vmap`` over sequences without missing entries they are comp
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -98,7 +97,7 @@ class Smoothed(NamedTuple):
 
 
 def product(left: Float[Array, "*b n k"], right: Float[Array, "*c k m"]) -> Float[Array, "*d n m"]:
-    """Return A B for stacks of small matrices; batched small matrix products are slow on CPU, loops are not."""
+    """Return A B for stacks of small matrices: on CPU a plain loop beats a batched matrix product."""
     if left.shape[-1] > UNROLLED:
         return left @ right
     return (left[..., :, :, None] * right[..., None, :, :]).sum(-2)

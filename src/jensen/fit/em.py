@@ -21,6 +21,8 @@ from jensen.fit.progress import Progress
 from jensen.fit.result import Fitted, History
 from jensen.fit.run import Run, Session, save
 from jensen.gradients import Analytic
+from jensen.models.sequence.linear_gaussian_given import UNSTABLE
+from jensen.models.sequence.linear_gaussian_units import HasSpectralRadius
 from jensen.models.static import HasFloor, HasFrame
 from jensen.nets import Frame
 from jensen.objectives import ELBO
@@ -32,6 +34,9 @@ BLOCK = 2_048
 
 MASKED_BLOCK = 256
 """The same where every row has its own matrices, because entries are missing."""
+
+SEQUENCE_STEPS = 100_000
+"""Most time steps in one block of sequences: recursions vectorize over sequences, so blocks are large."""
 
 DROP = 1e-5
 """Fall of the bound from one step to the next, relative to its size, that float32 may cause."""
@@ -54,9 +59,9 @@ def em(
 
     Args:
         model: A model with an E- and an M-step. One not yet started chooses its start from the data.
-        x: Rows (N, D), or ``fit.Data`` with masks and weights.
+        x: Rows (N, D) or sequences (N, T, D), or ``fit.Data`` with masks, lengths, inputs and weights.
         steps: Most EM steps.
-        tolerance: Stop when a step gains less than this, in nats per row; 0 takes every step.
+        tolerance: Stop when a step gains less than this, in nats per row or sequence; 0 takes every step.
         key: Randomness of the start; by default it follows from the model's own initial parameters.
         trainable: Picks what to fit, as in ``lambda inference: inference.model.logits``; the rest keeps its
             bits, and the M-step maximizes given it. By default everything.
@@ -65,7 +70,7 @@ def em(
 
     Returns:
         The model with the exact posterior. ``history.bound`` is the mean log p(x) at the start and after
-        each step, nats per row; the reason is ``"converged"``, ``"steps"`` or ``"interrupted"``.
+        each step, nats per row or sequence; the reason is ``"converged"``, ``"steps"`` or ``"interrupted"``.
 
     Raises:
         InputError: If data or options cannot be used.
@@ -105,6 +110,9 @@ def em(
             JensenWarning,
             stacklevel=2,
         )
+    if isinstance(model, HasSpectralRadius) and (size := model.spectral_radius) > 1 + UNSTABLE:
+        course.event(f"unstable: the transition matrix has spectral radius {size:.4g}, forecasts diverge")
+        warnings.warn(f"{type(model).__name__}: {course.events[-1]}", JensenWarning, stacklevel=2)
     history = course.history(time.perf_counter() - begun)
     meta = {"num_data": data.num_data, "data_dim": data.data_dim, "num_parameters": _size(split.params)}
     fitted = Fitted(Inference(model, Exact(), ELBO(), Analytic()), history, course.reason, meta=meta)
@@ -136,12 +144,9 @@ class Blocks:
         if isinstance(model, HasFrame):
             shift, scale = (np.asarray(v, np.float64) for v in (model.frame.shift, model.frame.scale))
             x = (x - shift) / scale
-            share = np.ones(x.shape[-1]) if rows.mask is None else weight @ rows.mask / weight.sum()
-            log_scale = float(share @ np.log(scale))
+            log_scale = float(weight @ _observed(rows) @ np.log(scale) / weight.sum())
             x = x if rows.mask is None else np.where(rows.mask, x, 0.0)
-        most = BLOCK if rows.mask is None else MASKED_BLOCK
-        count = -(-n // most)
-        size = 64 * -(-n // (64 * count))
+        count, size = _cut(x.shape, BLOCK if rows.mask is None else MASKED_BLOCK)
 
         def cut(leaf: Any) -> Array:
             leaf = np.asarray(leaf)
@@ -152,6 +157,31 @@ class Blocks:
 
         whole = Datum(x, rows.cond, None, rows.mask, rows.steps, weight)
         return cls(jax.tree.map(cut, whole), float(weight.sum()), log_scale)
+
+
+def _observed(rows: Datum) -> np.ndarray:
+    """Return how often each column was observed in each row, (N, D): in a sequence, over its real steps."""
+    x = np.asarray(rows.x)
+    seen = np.ones(x.shape, bool) if rows.mask is None else np.asarray(rows.mask)
+    if x.ndim < 3:
+        return seen.astype(np.float64)
+    if rows.steps is not None:
+        real = np.arange(x.shape[1]) < np.asarray(rows.steps)[:, None]
+        seen = seen & real.reshape(*real.shape, *[1] * (x.ndim - 2))
+    return seen.sum(1).astype(np.float64)
+
+
+def _cut(shape: tuple[int, ...], most: int) -> tuple[int, int]:
+    """Return the number of blocks and their size, in rows or sequences.
+
+    Rows come in multiples of 64, so that near sizes share a compiled step; sequences cost too much to pad.
+    """
+    n = shape[0]
+    if len(shape) < 3:
+        count = -(-n // most)
+        return count, 64 * -(-n // (64 * count))
+    count = -(-n // max(1, SEQUENCE_STEPS // shape[1]))
+    return count, -(-n // count)
 
 
 @dataclass
@@ -177,7 +207,7 @@ class _Course:
         gain = bound - self.bounds[-1] if self.bounds else np.inf
         self.bounds.append(bound)
         if gain < -DROP * max(1.0, abs(bound)):
-            self.event(f"step {step}: the bound fell by {-gain:.3g} nats per row")
+            self.event(f"step {step}: the bound fell by {-gain:.3g} nats per row or sequence")
         if self.tolerance > 0 and gain < self.tolerance:
             self.reason = "converged"
             return True

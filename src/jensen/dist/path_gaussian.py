@@ -1,0 +1,112 @@
+"""Gaussian Markov chains: the law of a continuous path, as prior and as exact posterior."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.algorithms import kalman
+from jensen.dist.protocol import AbstractDensity, AbstractMoments, Reparameterized
+from jensen.errors import InputError
+from jensen.typing import Array, Float, Int, PRNGKey
+
+
+class GaussianPath(AbstractDensity, AbstractMoments, Reparameterized):
+    """p(z_{1:T} | x_{1:T}) of a linear-Gaussian chain, factored backwards: p(z_T | x) ∏ p(z_t | z_{t+1}, x_{1:t}).
+
+    A path is (T, n), zero at padded steps. Entry t of a log-density is log p(z_t | z_{t+1}, x_{1:t}), zero
+    where padded; their sum is the log-density of the path.
+
+    Attributes:
+        filtered: What the filter left.
+        steps: Number of real steps; ``None`` for all.
+    """
+
+    filtered: kalman.Filtered
+    steps: Int[Array, ""] | None = None
+
+    @property
+    def smoothed(self) -> kalman.Smoothed:
+        """Means, covariances and lag-one cross-covariances given all observations."""
+        return kalman.smooth(self.filtered, self.steps)
+
+    @property
+    def mean(self) -> Float[Array, "t n"]:
+        """E[z_t | x_{1:T}]."""
+        return self.smoothed.mean
+
+    @property
+    def variance(self) -> Float[Array, "t n"]:
+        """Var[z_t | x_{1:T}]."""
+        return jnp.diagonal(self.smoothed.covariance, axis1=-2, axis2=-1)
+
+    def log_prob(self, z: Float[Array, "t n"]) -> Float[Array, "t"]:
+        """Return the log-density in nats, one entry a step."""
+        return kalman.log_density(self.filtered, z, self.steps)
+
+    def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "t n"], Float[Array, "t"]]:
+        """Draw a path backwards, with its log-density."""
+        z = kalman.sample(self.filtered, self.steps, key=key)
+        return z, self.log_prob(z)
+
+
+class GaussianChain(AbstractDensity, Reparameterized):
+    """z_1 ~ N(m, P), z_{t+1} = A z_t + b_t + N(0, Q): entry t of a log-density is log p(z_t | z_{t−1}).
+
+    Attributes:
+        initial_mean: m.
+        initial_root: Lower-triangular root of P.
+        transition: A.
+        drift: b_t, or one b for all steps; a path of such a chain can be scored, not drawn.
+        transition_root: Lower-triangular root of Q.
+        steps: Number of real steps; ``None`` for all.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> one = jnp.eye(1)
+        >>> GaussianChain(jnp.zeros(1), one, one, jnp.zeros((2, 1)), one).log_prob(jnp.zeros((3, 1))).shape
+        (3,)
+    """
+
+    initial_mean: Float[Array, "n"]
+    initial_root: Float[Array, "n n"]
+    transition: Float[Array, "n n"]
+    drift: Float[Array, "*steps n"]
+    transition_root: Float[Array, "n n"]
+    steps: Int[Array, ""] | None = None
+
+    def log_prob(self, z: Float[Array, "t n"]) -> Float[Array, "t"]:
+        """Return the log-density in nats, one entry a step, zero where padded."""
+        first = kalman.solve_lower(self.initial_root, (z[0] - self.initial_mean)[:, None]).T
+        moved = z[1:] - kalman.apply(self.transition, z[:-1]) - self.drift
+        rest = kalman.solve_lower(self.transition_root, moved.T).T
+        scales = [
+            jnp.log(jnp.abs(jnp.diagonal(root))).sum() for root in (self.initial_root, self.transition_root)
+        ]
+        log_det = jnp.concatenate([scales[0][None], jnp.broadcast_to(scales[1], len(rest))])
+        white = jnp.concatenate([first, rest])
+        entries = -0.5 * (white**2).sum(-1) - log_det - 0.5 * z.shape[1] * np.log(2 * np.pi)
+        return entries if self.steps is None else jnp.where(jnp.arange(len(z)) < self.steps, entries, 0.0)
+
+    def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "t n"], Float[Array, "t"]]:
+        """Draw a path forwards, with its log-density; zero where padded.
+
+        Raises:
+            InputError: If the chain has no length.
+        """
+        if self.drift.ndim == 1:
+            raise InputError("GaussianChain: without a drift for every step it has no length to draw")
+        t, n = len(self.drift) + 1, len(self.initial_mean)
+        noise = jax.random.normal(key, (t, n), self.initial_mean.dtype)
+        first = self.initial_mean + self.initial_root @ noise[0]
+        shocks = self.drift + kalman.apply(self.transition_root, noise[1:])
+
+        def step(z: Array, shock: Array) -> tuple[Array, Array]:
+            z = kalman.apply(self.transition, z) + shock
+            return z, z
+
+        z = jnp.concatenate([first[None], jax.lax.scan(step, first, shocks)[1]])
+        if self.steps is not None:
+            z = jnp.where(jnp.arange(t)[:, None] < self.steps, z, 0.0)
+        return z, self.log_prob(z)

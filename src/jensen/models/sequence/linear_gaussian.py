@@ -1,0 +1,369 @@
+"""Linear-Gaussian state-space models."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.algorithms import kalman, kalman_moments
+from jensen.core import (
+    AbstractCarryModel,
+    ChecksData,
+    Datum,
+    HasExactConditional,
+    HasExactPosterior,
+    HasExpectationMaximization,
+    HasLatentDim,
+    HasMarkovLatents,
+    InitializesFromData,
+    Simulates,
+)
+from jensen.dist import AbstractDistribution, Draw, FullGaussian, GaussianRow
+from jensen.dist.path_gaussian import GaussianChain, GaussianPath
+from jensen.errors import InputError, nearest
+from jensen.models.sequence.linear_gaussian_em import expected_sums
+from jensen.models.sequence.linear_gaussian_given import given
+from jensen.models.sequence.linear_gaussian_parts import Dynamics, Emission, Initial, Noise
+from jensen.models.sequence.linear_gaussian_start import check_sequences, started
+from jensen.models.sequence.linear_gaussian_units import HasDataUnits, HasSpectralRadius
+from jensen.models.static.framed import HasFloor
+from jensen.nets import Frame
+from jensen.nets import trainable as all_trainable
+from jensen.typing import Array, Bool, Float, Int, PRNGKey, PyTree, Scalar
+
+INPUT_TO = ("both", "transition")
+
+
+class LinearGaussianSSM(
+    HasDataUnits,
+    HasSpectralRadius,
+    HasExpectationMaximization,
+    HasExactPosterior,
+    HasExactConditional,
+    HasMarkovLatents,
+    AbstractCarryModel,
+    HasLatentDim,
+    HasFloor,
+    ChecksData,
+    InitializesFromData,
+    Simulates,
+):
+    r"""z_1 ~ N(m, P), z_{t+1} = A z_t + B u_t + b + N(0, Q), x_t = C z_t + D u_t + d + N(0, R), R diagonal.
+
+    A datum is a sequence: ``x`` (T, D), ``steps`` of them real, ``mask`` for missing entries, and inputs u_t
+    in ``cond``. The latent is the path (T, n), zero at padded steps. Everything is exact: evidence, posterior,
+    EM and imputation. The emission is held in standardized coordinates; what is read is in the data's own.
+
+    Args:
+        latent_dim: Number n of states.
+        data_dim: Number D of columns.
+        input_dim: Number U of inputs a step.
+        input_to: ``"both"``, or ``"transition"`` for D = 0; then T − 1 rows of inputs are enough.
+        key: Randomness of the parameters before any data is seen.
+
+    Raises:
+        InputError: If a number is not positive, or ``input_to`` is unknown.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from jensen import fit
+        >>> x = np.cumsum(np.random.default_rng(0).normal(size=(1, 60, 1)), axis=1)
+        >>> fitted = fit.em(LinearGaussianSSM(1, 1, key=jax.random.key(0)), x, steps=20)
+        >>> 0.8 < fitted.model.transition_matrix[0, 0] < 1.1
+        True
+    """
+
+    posterior_law: ClassVar[type[AbstractDistribution]] = GaussianPath
+    start: Initial
+    dynamics: Dynamics
+    emission: Emission
+    frame: Frame
+    input_frame: Frame
+    latent_dim: int
+    data_dim: int
+    input_dim: int
+    input_to: str
+    initialized: bool
+
+    def __init__(
+        self, latent_dim: int, data_dim: int, input_dim: int = 0, *, input_to: str = "both", key: PRNGKey
+    ):
+        if latent_dim < 1 or data_dim < 1 or input_dim < 0:
+            raise InputError(
+                f"LinearGaussianSSM: latent_dim={latent_dim}, data_dim={data_dim}, input_dim={input_dim}; "
+                "at least 1, 1 and 0"
+            )
+        if input_to not in INPUT_TO:
+            raise InputError(
+                f"LinearGaussianSSM: input_to {input_to!r} is unknown{nearest(input_to, INPUT_TO)}"
+            )
+        n, eye = latent_dim, jnp.eye(latent_dim)
+        seen = input_dim if input_to == "both" else 0
+        self.start = Initial(jnp.zeros(n), Noise.of(eye))
+        self.dynamics = Dynamics(
+            0.9 * eye, jnp.zeros((n, input_dim)), jnp.zeros(n), Noise.of(0.19**0.5 * eye)
+        )
+        loadings = jax.random.normal(key, (data_dim, n)) / n**0.5
+        self.emission = Emission(
+            loadings, jnp.zeros((data_dim, seen)), jnp.zeros(data_dim), jnp.zeros(data_dim)
+        )
+        self.frame, self.input_frame = Frame.identity(data_dim), Frame.identity(input_dim)
+        self.latent_dim, self.data_dim, self.input_dim = latent_dim, data_dim, input_dim
+        self.input_to = input_to
+        self.initialized = False
+
+    @classmethod
+    def with_parameters(
+        cls,
+        transition_matrix: Any,
+        transition_covariance: Any,
+        emission_matrix: Any,
+        emission_variances: Any,
+        *,
+        initial: tuple[Any, Any],
+        inputs: tuple[Any, Any] | None = None,
+        offsets: tuple[Any, Any] | None = None,
+    ) -> LinearGaussianSSM:
+        """Return the model of these parameters, in the data's own units; fits start from it.
+
+        Args:
+            transition_matrix: A, (n, n).
+            transition_covariance: Q, (n, n).
+            emission_matrix: C, (D, n).
+            emission_variances: The diagonal of R, (D,).
+            initial: m (n,) and P (n, n).
+            inputs: B (n, U) and D (D, U), the latter ``None`` where inputs do not reach x.
+            offsets: b (n,) and d (D,).
+
+        Raises:
+            InputError: If shapes disagree, or a covariance is not positive semi-definite (named).
+        """
+        parts = given(
+            transition_matrix,
+            transition_covariance,
+            emission_matrix,
+            emission_variances,
+            initial,
+            inputs,
+            offsets,
+        )
+        d, n = parts[2].matrix.shape
+        direct = parts[2].inputs.shape[1] > 0
+        width = parts[1].inputs.shape[1]
+        new = cls(
+            n, d, width, input_to="both" if direct or not width else "transition", key=jax.random.key(0)
+        )
+        return eqx.tree_at(
+            lambda m: (m.start, m.dynamics, m.emission, m.frame, m.initialized), new, (*parts, True)
+        )
+
+    @property
+    def prior_law(self) -> type[AbstractDistribution]:
+        """A linear-Gaussian chain."""
+        return GaussianChain
+
+    def prior_of(self, cond: Any) -> GaussianChain:
+        """Return p(z | u), all steps taken for real; without inputs, for paths of any length."""
+        drift = self.dynamics.offset
+        if self.input_dim:
+            drift = self.dynamics.drift(self.input_frame.enter(jnp.asarray(cond)))
+        return self._prior(drift, None)
+
+    def prior_given(self, draw: Draw, datum: Datum) -> GaussianChain:
+        """Return p(z | u) over the real steps."""
+        return self._prior(self._drift(datum), _steps(datum))
+
+    def log_likelihood_given(self, draw: Draw, datum: Datum) -> Scalar:
+        """Return log p(x | z) over the observed entries, in nats."""
+        return self.log_likelihood(draw.z, datum)
+
+    def log_likelihood(self, z: Float[Array, "t n"], datum: Datum) -> Scalar:
+        """Return log p(x | z) over the observed entries of the real steps, in nats."""
+        chain = self.chain(datum)
+        white = chain.observation - kalman.apply(chain.emission, z)
+        return -0.5 * jnp.where(self.seen(datum), white**2, 0.0).sum() - self._constant(datum)
+
+    def log_joint(self, z: Float[Array, "t n"], datum: Datum) -> Scalar:
+        """Return log p(z) + log p(x | z), in nats."""
+        return self._prior(self._drift(datum), _steps(datum)).log_prob(z).sum() + self.log_likelihood(
+            z, datum
+        )
+
+    def log_evidence(self, datum: Datum) -> Scalar:
+        """Return log p(x) over the observed entries of the real steps, in nats; 0 for no steps.
+
+        Its gradient is that of the expected complete log-density, by one smoother.
+        """
+        return kalman_moments.log_likelihood(self.chain(datum), _steps(datum)) - self._constant(datum)
+
+    def posterior(self, datum: Datum) -> GaussianPath:
+        """Return p(z_{1:T} | x_{1:T}); it samples paths and has smoothed moments."""
+        return GaussianPath(self.filtered(datum), _steps(datum))
+
+    def filtered(self, datum: Datum) -> kalman.Filtered:
+        """Return moments of z_t and z_{t+1} given x_{1:t}, for every step."""
+        return kalman.filter(self.chain(datum), _steps(datum))
+
+    def conditional_mean(self, datum: Datum) -> Float[Array, "t d"]:
+        """Return E[x_t | all observed entries], the observed ones and padded steps unchanged."""
+        if datum.mask is None:
+            return jnp.asarray(datum.x)
+        mean = self.posterior(datum).mean
+        expected = kalman.apply(self.emission.matrix, mean) + self._shift(datum)
+        hidden = ~jnp.asarray(datum.mask) & self._real(datum)[:, None]
+        return jnp.where(hidden, self.frame.leave(expected), datum.x)
+
+    def initial(self, datum: Datum) -> FullGaussian:
+        """Return p(z_1)."""
+        return FullGaussian(self.start.mean, self.start.noise.tril)
+
+    def transition(self, z: Float[Array, "n"], t: Int[Array, ""], datum: Datum) -> FullGaussian:
+        """Return p(z_{t+1} | z_t, u_t)."""
+        moved = self.dynamics.matrix @ z + self.dynamics.offset
+        if self.input_dim:
+            moved = moved + self.dynamics.inputs @ self.input_frame.enter(jnp.asarray(datum.cond)[t])
+        return FullGaussian(moved, self.dynamics.noise.tril)
+
+    def observation_at(self, z: Float[Array, "n"], t: Int[Array, ""], datum: Datum) -> GaussianRow:
+        """Return p(x_t | z_t, u_t), in the data's own units."""
+        loc = self.emission.matrix @ z + self.emission.offset
+        if self.emission.inputs.shape[1]:
+            loc = loc + self.emission.inputs @ self.input_frame.enter(jnp.asarray(datum.cond)[t])
+        return GaussianRow(
+            self.frame.leave(loc), jax.lax.stop_gradient(self.frame.scale) * self.emission.scale
+        )
+
+    def log_likelihood_at(self, z: Float[Array, "n"], t: Int[Array, ""], datum: Datum) -> Scalar:
+        """Return log p(x_t | z_t) over the observed entries, in nats; zero for a padded step."""
+        seen, law = self.seen(datum)[t], self.observation_at(z, t, datum)
+        each = law.log_prob_entries(jnp.where(seen, jnp.asarray(datum.x)[t], 0.0))
+        return jnp.where(seen, each, 0.0).sum()
+
+    def simulate(
+        self, like: Datum | None = None, *, key: PRNGKey
+    ) -> tuple[Float[Array, "t n"], Float[Array, "t d"]]:
+        """Draw a path and a sequence as long as ``like``; padded steps are zero.
+
+        Raises:
+            InputError: If ``like`` is missing: it lends the number of steps.
+        """
+        if like is None:
+            raise InputError("LinearGaussianSSM: simulate(like) takes the number of steps from a sequence")
+        to_z, to_x = jax.random.split(key)
+        z, _ = self._prior(self._drift(like), _steps(like)).sample_and_log_prob(key=to_z)
+        noise = jax.random.normal(to_x, (len(z), self.data_dim))
+        y = kalman.apply(self.emission.matrix, z) + self._shift(like) + self.emission.scale * noise
+        return z, jnp.where(self._real(like)[:, None], self.frame.leave(y), 0.0)
+
+    def expectation(self, rows: Datum) -> dict[str, Any]:
+        """Sum moments of the whitened noises over sequences; missing entries are integrated out.
+
+        Args:
+            rows: Stacked sequences, x of shape (N, T, D).
+
+        Returns:
+            ``log_evidence`` (nats) and ``weight``, and the sums the M-step needs.
+        """
+        weight = jnp.ones(len(rows.x)) if rows.weight is None else jnp.asarray(rows.weight)
+        rows = Datum(rows.x, rows.cond, mask=rows.mask, steps=rows.steps)
+
+        def one(datum: Datum) -> dict[str, Any]:
+            steps, chain, u = _steps(datum), self.chain(datum), self._inputs(datum)
+            filtered = kalman.filter(chain, steps)
+            sums = expected_sums(chain, filtered, u, self.emission.inputs.shape[1], self.seen(datum), steps)
+            evidence = filtered.log_likelihood - self._constant(datum)
+            return sums | {"log_evidence": evidence, "weight": jnp.ones(())}
+
+        return jax.tree.map(lambda leaf: jnp.tensordot(weight, leaf, 1), jax.vmap(one)(rows))
+
+    def maximization(self, statistics: PyTree, trainable: Any = None) -> LinearGaussianSSM:
+        """Return the model that maximizes the expected complete log-density, over everything jointly.
+
+        Args:
+            statistics: The sums from ``expectation`` of this very model.
+            trainable: A tree like the model of booleans; what is False is held, and the rest maximized
+                given it. All free by default.
+        """
+        free = all_trainable(self) if trainable is None else trainable
+        new = (
+            self.start.maximized(statistics["initial"], free.start),
+            self.dynamics.maximized(statistics["dynamics"], free.dynamics),
+            self.emission.maximized(statistics["emission"], free.emission),
+        )
+        return eqx.tree_at(lambda m: (m.start, m.dynamics, m.emission), self, new)
+
+    def at_floor(self) -> Bool[Array, "d"]:
+        """Say which noise variances of x sit at the floor."""
+        return self.emission.at_floor()
+
+    def check_data(self, rows: Datum) -> None:
+        """Refuse rows that are not sequences, lengths out of range, and inputs of another shape."""
+        check_sequences(self, rows)
+
+    def initialize_from(self, rows: Datum, *, key: PRNGKey) -> LinearGaussianSSM:
+        """Start at a subspace estimate: states are what the past tells of the future (Van Overschee & De Moor).
+
+        Where sequences are too short for that, the model's own random start stays, in the data's units.
+        """
+        parts = started(self, rows)
+        where = lambda m: (m.start, m.dynamics, m.emission, m.frame, m.input_frame, m.initialized)  # noqa: E731
+        return eqx.tree_at(where, self, (*parts, True))
+
+    def chain(self, datum: Datum) -> kalman.Chain:
+        """Return the chain that the Kalman recursions take, observations in units of their noise."""
+        scale, seen = self.emission.scale, self.seen(datum)
+        y = self.frame.enter(jnp.where(seen, jnp.asarray(datum.x), 0.0))
+        emission = self.emission.matrix / scale[:, None]
+        return kalman.Chain(
+            self.start.mean,
+            self.start.noise.tril,
+            self.dynamics.matrix,
+            self._drift(datum),
+            self.dynamics.noise.tril,
+            # rows of padded steps stay: what comes after the end changes nothing before it
+            emission if datum.mask is None else jnp.where(jnp.asarray(datum.mask)[..., None], emission, 0.0),
+            jnp.where(seen, (y - self._shift(datum)) / scale, 0.0),
+        )
+
+    def seen(self, datum: Datum) -> Bool[Array, "t d"]:
+        """Say which entries are real and observed."""
+        real = jnp.broadcast_to(self._real(datum)[:, None], datum.x.shape)
+        return real if datum.mask is None else real & jnp.asarray(datum.mask)
+
+    def _real(self, datum: Datum) -> Bool[Array, "t"]:
+        t = datum.x.shape[0]
+        return jnp.arange(t) < (t if datum.steps is None else jnp.asarray(datum.steps))
+
+    def _constant(self, datum: Datum) -> Scalar:
+        """Return Σ log(√(2π) scale) over observed entries; whole numbers are summed, so padding cannot round."""
+        each = jnp.log(self.emission.scale * jax.lax.stop_gradient(self.frame.scale)) + 0.5 * np.log(
+            2 * np.pi
+        )
+        return (self.seen(datum).sum(0) * each).sum()
+
+    def _inputs(self, datum: Datum) -> Float[Array, "t u"]:
+        """Return standardized inputs, one row a step; zero where there are none."""
+        t = datum.x.shape[0]
+        if not self.input_dim:
+            return jnp.zeros((t, 0))
+        u = self.input_frame.enter(jnp.asarray(datum.cond))
+        u = jnp.concatenate([u, jnp.zeros((t - len(u), self.input_dim))])
+        return jnp.where(self._real(datum)[:, None], u, 0.0)
+
+    def _drift(self, datum: Datum) -> Float[Array, "t-1 n"]:
+        return self.dynamics.drift(self._inputs(datum)[:-1])
+
+    def _shift(self, datum: Datum) -> Float[Array, "t d"]:
+        return self.emission.drift(self._inputs(datum)[:, : self.emission.inputs.shape[1]])
+
+    def _prior(self, drift: Float[Array, "*s n"], steps: Any) -> GaussianChain:
+        start, dynamics = self.start, self.dynamics
+        return GaussianChain(start.mean, start.noise.tril, dynamics.matrix, drift, dynamics.noise.tril, steps)
+
+
+def _steps(datum: Datum) -> Any:
+    return None if datum.steps is None else jnp.asarray(datum.steps)
