@@ -93,5 +93,5 @@ def _markov_path(q: MarkovPath, p: MarkovPath, z: Any) -> Float[Array, "t"]:
 
 
 def _relative(log_q: Array, log_p: Array) -> Array:
-    probability = jnp.exp(log_q)
+    probability, log_p = jnp.exp(log_q), jnp.broadcast_to(log_p, log_q.shape)
     return (times_log(probability, log_q) - times_log(probability, log_p)).sum(-1)
