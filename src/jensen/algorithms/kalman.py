@@ -262,7 +262,7 @@ def filter(chain: Chain, steps: Int[Array, ""] | None = None) -> Filtered:
 
 
 def _means(
-    chain: Chain, push: Float[Array, "t n+d d"], offset: Float[Array, "t"], log_det: Float[Array, "t d"],
+    chain: Chain, push: Float[Array, "t m d"], offset: Float[Array, "t"], log_det: Float[Array, "t d"],
     steps: Int[Array, ""] | None,
 ) -> tuple[Float[Array, "t+1 n"], Float[Array, "t d"], Scalar]:  # fmt: skip
     """Return predicted means (one more than observations), whitened innovations and log p(x)."""

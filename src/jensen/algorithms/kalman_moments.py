@@ -1,7 +1,7 @@
 """Expected whitened noises of a linear-Gaussian chain: the M-step's sums, and the gradient of log p(x).
 
 ε_t is the unit noise behind z_{t+1}, ρ_t = x_t − C_t z_t the one behind x_t. Their posterior moments come
-from the triangular roots of the filter without subtracting covariances of z, so small noises keep their digits.
+from the triangular roots of the filter, no covariances of z subtracted, so small noises keep their digits.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from jensen.errors import InputError
 from jensen.typing import Array, Float, Int, PRNGKey
 
 
-class GaussianPath(AbstractDensity, AbstractMoments, Reparameterized):
-    """p(z_{1:T} | x_{1:T}) of a linear-Gaussian chain, factored backwards: p(z_T | x) ∏ p(z_t | z_{t+1}, x_{1:t}).
+class GaussianPath(AbstractDensity, AbstractMoments):
+    """p(z_{1:T} | x_{1:T}) of a linear-Gaussian chain: p(z_T | x) ∏ p(z_t | z_{t+1}, x_{1:t}), backwards.
 
     A path is (T, n), zero at padded steps. Entry t of a log-density is log p(z_t | z_{t+1}, x_{1:t}), zero
     where padded; their sum is the log-density of the path.

@@ -55,8 +55,8 @@ class LinearGaussianSSM(
     r"""z_1 ~ N(m, P), z_{t+1} = A z_t + B u_t + b + N(0, Q), x_t = C z_t + D u_t + d + N(0, R), R diagonal.
 
     A datum is a sequence: ``x`` (T, D), ``steps`` of them real, ``mask`` for missing entries, and inputs u_t
-    in ``cond``. The latent is the path (T, n), zero at padded steps. Everything is exact: evidence, posterior,
-    EM and imputation. The emission is held in standardized coordinates; what is read is in the data's own.
+    in ``cond``. The latent is the path (T, n), zero at padded steps. Evidence, posterior, EM and imputation
+    are exact. The emission is held in standardized coordinates; what is read is in the data's own.
 
     Args:
         latent_dim: Number n of states.
@@ -305,9 +305,10 @@ class LinearGaussianSSM(
         check_sequences(self, rows)
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> LinearGaussianSSM:
-        """Start at a subspace estimate: states are what the past tells of the future (Van Overschee & De Moor).
+        """Start at a subspace estimate: states are what the past tells of the future.
 
-        Where sequences are too short for that, the model's own random start stays, in the data's units.
+        After Van Overschee & De Moor (1996), with ridge regressions. Where sequences are too short for that,
+        the model's own random start stays, in the units of the data.
         """
         parts = started(self, rows)
         where = lambda m: (m.start, m.dynamics, m.emission, m.frame, m.input_frame, m.initialized)  # noqa: E731
@@ -339,7 +340,7 @@ class LinearGaussianSSM(
         return jnp.arange(t) < (t if datum.steps is None else jnp.asarray(datum.steps))
 
     def _constant(self, datum: Datum) -> Scalar:
-        """Return Σ log(√(2π) scale) over observed entries; whole numbers are summed, so padding cannot round."""
+        """Return Σ log(√(2π) scale) over observed entries; counted first, so padding cannot round."""
         each = jnp.log(self.emission.scale * jax.lax.stop_gradient(self.frame.scale)) + 0.5 * np.log(
             2 * np.pi
         )
@@ -354,7 +355,7 @@ class LinearGaussianSSM(
         u = jnp.concatenate([u, jnp.zeros((t - len(u), self.input_dim))])
         return jnp.where(self._real(datum)[:, None], u, 0.0)
 
-    def _drift(self, datum: Datum) -> Float[Array, "t-1 n"]:
+    def _drift(self, datum: Datum) -> Float[Array, "s n"]:
         return self.dynamics.drift(self._inputs(datum)[:-1])
 
     def _shift(self, datum: Datum) -> Float[Array, "t d"]:

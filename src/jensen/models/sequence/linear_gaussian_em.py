@@ -29,7 +29,7 @@ def expected_sums(
     """
     smoothed = kalman.smooth(filtered, steps)
     e = noises(chain, filtered, smoothed, steps)
-    t, n = smoothed.mean.shape
+    t = len(smoothed.mean)
     real = jnp.arange(t) < kalman.real_steps(chain, steps)
     ones = jnp.ones((t, 1))
     to_z = jnp.concatenate([smoothed.mean, u, ones], 1)

@@ -84,8 +84,8 @@ def _shaped(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
 def _variances(values: Any, d: int) -> np.ndarray:
     if np.ndim(values) == 2:
         raise InputError(
-            "LinearGaussianSSM: emission_variances takes the diagonal of R, (D,); correlated noise is a state "
-            "of its own without memory (zero rows in transition_matrix)"
+            "LinearGaussianSSM: emission_variances takes the diagonal of R, (D,); correlated noise is a "
+            "state of its own without memory (zero rows in transition_matrix)"
         )
     values = _shaped("emission_variances", values, (d,))
     if not (values > 0).all():

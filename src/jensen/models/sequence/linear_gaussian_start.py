@@ -47,8 +47,8 @@ def check_sequences(model: Any, rows: Datum) -> None:
             legal.append((n, t - 1, model.input_dim))
         if shape not in legal:
             raise InputError(
-                f"{name}: cond must hold inputs {legal[0]}, one row for every step of x; got {shape}. The last "
-                "row may only be left out with input_to='transition'"
+                f"{name}: cond must hold inputs {legal[0]}, one row for every step of x; got {shape}. The "
+                "last row may only be left out with input_to='transition'"
             )
     if not seen_entries(rows).any():
         raise InputError(f"{name}: no entry of x is observed; there is nothing to fit")
