@@ -1,7 +1,8 @@
 """Distributions over one event: capabilities as types, closed-form divergences by pair."""
 
-from jensen.dist.discrete import Bernoulli, Categorical, OneHot
+from jensen.dist.discrete import Bernoulli, Categorical, OneHot, OneHotThrough
 from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, FullGaussian, LowRankGaussian
+from jensen.dist.joined import JoinedRow
 from jensen.dist.kl import has_kl, kl_divergence, kl_per_dimension, register_kl
 from jensen.dist.observation import (
     AbstractObservation,
@@ -10,6 +11,17 @@ from jensen.dist.observation import (
     GaussianRow,
     log_prob_observed,
 )
+from jensen.dist.path import (
+    AbstractRecurrence,
+    AbstractRecurrentPath,
+    AncestralPath,
+    RelaxablePath,
+    ReparameterizedPath,
+    StepwisePrior,
+    Walk,
+    real_steps,
+    unroll,
+)
 from jensen.dist.path_markov import MarkovPath
 from jensen.dist.protocol import (
     AbstractCarrying,
@@ -17,6 +29,8 @@ from jensen.dist.protocol import (
     AbstractDistribution,
     AbstractEnumerable,
     AbstractMoments,
+    AbstractRelaxable,
+    AbstractTransport,
     Draw,
     Empty,
     Reparameterized,
@@ -33,6 +47,11 @@ __all__ = [
     "AbstractGaussian",
     "AbstractMoments",
     "AbstractObservation",
+    "AbstractRecurrence",
+    "AbstractRecurrentPath",
+    "AbstractRelaxable",
+    "AbstractTransport",
+    "AncestralPath",
     "Bernoulli",
     "BernoulliRow",
     "Categorical",
@@ -42,20 +61,28 @@ __all__ = [
     "Empty",
     "FullGaussian",
     "GaussianRow",
+    "JoinedRow",
     "JointGaussianRow",
     "LowRankGaussian",
     "MarkovPath",
     "OneHot",
+    "OneHotThrough",
     "PoissonRow",
+    "RelaxablePath",
     "Reparameterized",
+    "ReparameterizedPath",
+    "StepwisePrior",
     "StoppedSample",
     "StoppedScore",
+    "Walk",
     "draw",
     "has_kl",
     "kl_divergence",
     "kl_per_dimension",
     "log_prob_observed",
     "poisson_log_prob",
+    "real_steps",
     "register_kl",
     "stop",
+    "unroll",
 ]

@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.dist.protocol import AbstractEnumerable, AbstractMoments
+from jensen.dist.protocol import (
+    AbstractEnumerable,
+    AbstractMoments,
+    AbstractRelaxable,
+    AbstractTransport,
+    Reparameterized,
+)
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar
 
 
@@ -47,7 +53,7 @@ class Categorical(AbstractEnumerable):
         return z, self.log_prob(z)
 
 
-class OneHot(AbstractEnumerable, AbstractMoments):
+class OneHot(AbstractEnumerable, AbstractMoments, AbstractTransport, AbstractRelaxable):
     """V independent categories, each written as a one-hot block; z is the blocks joined, length V·K.
 
     The log-probability has one entry per block, so objectives can treat blocks as latent groups.
@@ -82,9 +88,59 @@ class OneHot(AbstractEnumerable, AbstractMoments):
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "vk"], Float[Array, "v"]]:
         """Draw every block."""
-        codes = jax.random.categorical(key, self.logits)
-        z = jax.nn.one_hot(codes, self.logits.shape[-1], dtype=self.logits.dtype).reshape(-1)
+        z = self.from_noise(self.noise(key=key))
         return z, self.log_prob(z)
+
+    def noise(self, *, key: PRNGKey) -> Float[Array, "v k"]:
+        """Draw Gumbel noise."""
+        return jax.random.gumbel(key, self.logits.shape, self.logits.dtype)
+
+    def from_noise(self, noise: Float[Array, "v k"]) -> Float[Array, "vk"]:
+        """Return, block by block, the category of the largest noisy logit."""
+        codes = jnp.argmax(self.logits + noise, -1)
+        return jax.nn.one_hot(codes, self.logits.shape[-1], dtype=self.logits.dtype).reshape(-1)
+
+    def straight_through(self) -> OneHotThrough:
+        """Return the law whose samples carry the gradient of the probabilities."""
+        return OneHotThrough(self.logits)
+
+
+class OneHotThrough(AbstractTransport, AbstractMoments, Reparameterized):
+    """``OneHot`` with a straight-through sample: hard in value, with the gradient of the probabilities.
+
+    References:
+        Bengio, Léonard & Courville 2013.
+    """
+
+    logits: Float[Array, "*b v k"]
+
+    @property
+    def mean(self) -> Float[Array, "*b vk"]:
+        """The probabilities, blocks joined."""
+        return OneHot(self.logits).mean
+
+    @property
+    def variance(self) -> Float[Array, "*b vk"]:
+        """p(1 − p)."""
+        return OneHot(self.logits).variance
+
+    def log_prob(self, z: Float[Array, "vk"]) -> Float[Array, "v"]:
+        """Return the log-probability of each block, in nats."""
+        return OneHot(self.logits).log_prob(z)
+
+    def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "vk"], Float[Array, "v"]]:
+        """Draw every block."""
+        z = self.from_noise(self.noise(key=key))
+        return z, self.log_prob(z)
+
+    def noise(self, *, key: PRNGKey) -> Float[Array, "v k"]:
+        """Draw Gumbel noise."""
+        return OneHot(self.logits).noise(key=key)
+
+    def from_noise(self, noise: Float[Array, "v k"]) -> Float[Array, "vk"]:
+        """Return the hard sample plus p − p, of which only the first p is differentiated."""
+        mean = self.mean
+        return OneHot(self.logits).from_noise(noise) + (mean - jax.lax.stop_gradient(mean))
 
 
 class Bernoulli(AbstractEnumerable, AbstractMoments):

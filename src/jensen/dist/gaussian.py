@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpyro.distributions as nd
 
 from jensen.algorithms.linalg import qr, solve_lower
-from jensen.dist.protocol import AbstractDensity, AbstractMoments, Reparameterized
+from jensen.dist.protocol import AbstractMoments, AbstractTransport, Reparameterized
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 
-class AbstractGaussian(AbstractDensity, AbstractMoments, Reparameterized):
+class AbstractGaussian(AbstractTransport, AbstractMoments, Reparameterized):
     """Any Gaussian: what the closed-form divergences need."""
 
     @property
@@ -56,8 +56,16 @@ class DiagGaussian(AbstractGaussian):
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "d"], Scalar]:
         """Draw z = loc + scale·ε, ε standard normal."""
-        z = self.loc + self.scale * jax.random.normal(key, self.loc.shape, self.loc.dtype)
+        z = self.from_noise(self.noise(key=key))
         return z, self.log_prob(z)
+
+    def noise(self, *, key: PRNGKey) -> Float[Array, "d"]:
+        """Draw ε."""
+        return jax.random.normal(key, self.loc.shape, self.loc.dtype)
+
+    def from_noise(self, noise: Float[Array, "d"]) -> Float[Array, "d"]:
+        """Return loc + scale·ε."""
+        return self.loc + self.scale * noise
 
 
 class FullGaussian(AbstractGaussian):
@@ -89,8 +97,16 @@ class FullGaussian(AbstractGaussian):
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "d"], Scalar]:
         """Draw z = loc + L ε, ε standard normal."""
-        z = self.loc + self.tril @ jax.random.normal(key, self.loc.shape, self.loc.dtype)
+        z = self.from_noise(self.noise(key=key))
         return z, self.log_prob(z)
+
+    def noise(self, *, key: PRNGKey) -> Float[Array, "d"]:
+        """Draw ε."""
+        return jax.random.normal(key, self.loc.shape, self.loc.dtype)
+
+    def from_noise(self, noise: Float[Array, "d"]) -> Float[Array, "d"]:
+        """Return loc + L ε."""
+        return self.loc + self.tril @ noise
 
 
 class LowRankGaussian(AbstractGaussian):
@@ -143,8 +159,15 @@ class LowRankGaussian(AbstractGaussian):
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "d"], Scalar]:
         """Draw z = loc + W ε₁ + scale·ε₂."""
-        wide, own = jax.random.split(key)
-        rank = self.factor.shape[-1]
-        z = self.loc + self.factor @ jax.random.normal(wide, (rank,), self.loc.dtype)
-        z = z + self.scale * jax.random.normal(own, self.loc.shape, self.loc.dtype)
+        z = self.from_noise(self.noise(key=key))
         return z, self.log_prob(z)
+
+    def noise(self, *, key: PRNGKey) -> tuple[Float[Array, "r"], Float[Array, "d"]]:
+        """Draw ε₁ and ε₂."""
+        wide, own = jax.random.split(key)
+        rank = jax.random.normal(wide, self.factor.shape[-1:], self.loc.dtype)
+        return rank, jax.random.normal(own, self.loc.shape, self.loc.dtype)
+
+    def from_noise(self, noise: tuple[Float[Array, "r"], Float[Array, "d"]]) -> Float[Array, "d"]:
+        """Return loc + W ε₁ + scale·ε₂."""
+        return self.loc + self.factor @ noise[0] + self.scale * noise[1]

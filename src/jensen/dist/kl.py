@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jensen.algorithms.linalg import solve_lower
-from jensen.dist.discrete import Bernoulli, Categorical, OneHot, times_log
+from jensen.dist.discrete import Bernoulli, Categorical, OneHot, OneHotThrough, times_log
 from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, LowRankGaussian
 from jensen.dist.protocol import AbstractDistribution, Empty
 from jensen.dist.stopped import StoppedSample
@@ -97,8 +97,9 @@ def _categorical(q: Categorical, p: Categorical, z: Any) -> Scalar:
     return _discrete(jax.nn.log_softmax(q.logits), jax.nn.log_softmax(p.logits)).sum(-1)
 
 
+@register_kl(OneHotThrough, OneHot)
 @register_kl(OneHot, OneHot)
-def _one_hot(q: OneHot, p: OneHot, z: Any) -> Float[Array, "v"]:
+def _one_hot(q: OneHot | OneHotThrough, p: OneHot, z: Any) -> Float[Array, "v"]:
     return _discrete(jax.nn.log_softmax(q.logits), jax.nn.log_softmax(p.logits)).sum(-1)
 
 

@@ -55,6 +55,29 @@ class Reparameterized(AbstractDistribution):
     """Trait: the sample is a differentiable function of the parameters and of parameter-free noise."""
 
 
+class AbstractTransport(AbstractDensity):
+    """A law whose sample is a function of noise that knows nothing of the parameters.
+
+    Noise for many laws can then be made at once, ahead of a scan over them.
+    """
+
+    @abstractmethod
+    def noise(self, *, key: PRNGKey) -> PyTree:
+        """Draw the noise of one sample; parameters are looked at for their shapes alone."""
+
+    @abstractmethod
+    def from_noise(self, noise: PyTree) -> Any:
+        """Return the sample this noise makes."""
+
+
+class AbstractRelaxable(AbstractDensity):
+    """A law of discrete values that a gradient can be passed through, at the price of a bias."""
+
+    @abstractmethod
+    def straight_through(self) -> AbstractDensity:
+        """Return the same law with the sample's gradient taken to be that of its mean."""
+
+
 class AbstractEnumerable(AbstractDensity):
     """A law over finitely many values of z."""
 

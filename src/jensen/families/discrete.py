@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 
 from jensen import dist
+from jensen.errors import InputError
 from jensen.families.base import AbstractFamily, at_least
 from jensen.typing import Array, Float
 
@@ -49,15 +51,23 @@ class OneHot(AbstractFamily):
     Args:
         num_classes: K.
         num_variables: V.
+        unimix: Share of the uniform law mixed into each block, so that no category is ever ruled out and no
+            KL without end (Hafner et al. 2023 take 0.01).
+
+    Raises:
+        InputError: If a count is too small or the share not in [0, 1).
     """
 
     law: ClassVar[type[dist.AbstractDensity]] = dist.OneHot
     num_classes: int
     num_variables: int = 1
+    unimix: float = 0.0
 
     def __check_init__(self):
         at_least("num_classes", self.num_classes, 2)
         at_least("num_variables", self.num_variables, 1)
+        if not 0 <= self.unimix < 1:
+            raise InputError(f"family: unimix is {self.unimix}; it must be at least 0 and below 1")
 
     @property
     def num_params(self) -> int:
@@ -71,7 +81,11 @@ class OneHot(AbstractFamily):
 
     def __call__(self, params: Float[Array, "p"]) -> dist.OneHot:
         """Read the parameters as logits, block by block."""
-        return dist.OneHot(params.reshape(self.num_variables, self.num_classes))
+        logits = params.reshape(self.num_variables, self.num_classes)
+        if self.unimix:
+            mixed = (1 - self.unimix) * jax.nn.softmax(logits) + self.unimix / self.num_classes
+            logits = jnp.log(mixed)
+        return dist.OneHot(logits)
 
     def initial_params(self) -> Float[Array, "p"]:
         """Even odds."""

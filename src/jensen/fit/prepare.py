@@ -60,8 +60,9 @@ class BatchLoss:
 
         if isinstance(inference.posterior, SharesLatent):
             # one z is behind all rows: it is drawn once for the whole batch
-            return jax.vmap(one, in_axes=(0, None))(rows, key)
-        return jax.vmap(one)(rows, jax.random.split(key, rows.x.shape[0]))
+            return eqx.filter_vmap(one, in_axes=(0, None))(rows, key)
+        # a path's law holds networks, and so leaves that are no arrays
+        return eqx.filter_vmap(one)(rows, jax.random.split(key, rows.x.shape[0]))
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from jensen.core import (
+    AbstractCarryModel,
     AbstractGradient,
     AbstractInference,
     Datum,
     Estimate,
+    HasMarkovLatents,
     LogMeanOfWeights,
     MeanOverDraws,
     Verdict,
@@ -150,6 +152,13 @@ class DoublyReparam(AbstractGradient):
                 "refused",
                 f"DoublyReparam is for importance-weighted bounds, not {type(inference.objective).__name__}; "
                 "use gradients.StickTheLanding() or gradients.Reparam()",
+            )
+        model = inference.model
+        if isinstance(model, AbstractCarryModel) and not isinstance(model, HasMarkovLatents):
+            return Verdict(
+                "refused",
+                f"DoublyReparam: {type(model).__name__} takes its carry from the posterior's draw, so "
+                "the two cannot be weighed apart; use gradients.Reparam()",
             )
         return Verdict("unbiased")
 

@@ -1,6 +1,7 @@
 """Choice 1: what generated the data."""
 
 from jensen.models import likelihoods, priors
+from jensen.models.sequence import RSSM, NeuralStateSpace
 from jensen.models.static import (
     Decoder,
     FactorAnalysis,
@@ -10,10 +11,12 @@ from jensen.models.static import (
 )
 
 __all__ = [
+    "RSSM",
     "Decoder",
     "FactorAnalysis",
     "Gaussian",
     "GaussianMixture",
+    "NeuralStateSpace",
     "ProbabilisticPCA",
     "likelihoods",
     "priors",

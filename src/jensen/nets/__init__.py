@@ -2,5 +2,16 @@
 
 from jensen.nets.fixed import Fixed, Frame, column_means, trainable
 from jensen.nets.mlp import MLP, glorot
+from jensen.nets.recurrent import GRU, Bidirectional, Merge
 
-__all__ = ["MLP", "Fixed", "Frame", "column_means", "glorot", "trainable"]
+__all__ = [
+    "GRU",
+    "MLP",
+    "Bidirectional",
+    "Fixed",
+    "Frame",
+    "Merge",
+    "column_means",
+    "glorot",
+    "trainable",
+]

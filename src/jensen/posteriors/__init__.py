@@ -2,7 +2,9 @@
 
 from jensen.posteriors.amortized import Amortized
 from jensen.posteriors.exact import Exact
+from jensen.posteriors.filtering import Filtering
 from jensen.posteriors.per_datum import PerDatum
 from jensen.posteriors.shared import Global
+from jensen.posteriors.smoothing import Smoothing
 
-__all__ = ["Amortized", "Exact", "Global", "PerDatum"]
+__all__ = ["Amortized", "Exact", "Filtering", "Global", "PerDatum", "Smoothing"]

@@ -11,6 +11,7 @@ from jensen.core import (
     Datum,
     HasExactEvidence,
     HasExactPosterior,
+    HasRecurrence,
     Verdict,
 )
 from jensen.dist import AbstractDistribution, Empty
@@ -36,4 +37,9 @@ class Exact(AbstractPosterior):
         if isinstance(inference.model, HasExactPosterior | HasExactEvidence):
             return Verdict("exact")
         name = type(inference.model).__name__
-        return Verdict("refused", f"Exact: {name} has no exact posterior; use Amortized or PerDatum")
+        instead = (
+            "Smoothing or Filtering"
+            if isinstance(inference.model, HasRecurrence)
+            else "Amortized or PerDatum"
+        )
+        return Verdict("refused", f"Exact: {name} has no exact posterior; use {instead}")

@@ -7,6 +7,7 @@ from jensen.models.likelihoods.base import AbstractLikelihood
 from jensen.models.likelihoods.bernoulli import Bernoulli
 from jensen.models.likelihoods.categorical import Categorical
 from jensen.models.likelihoods.gaussian import Gaussian
+from jensen.models.likelihoods.joined import Joined
 
 NAMED = {"bernoulli": Bernoulli, "gaussian": Gaussian}
 
@@ -29,4 +30,4 @@ def named(likelihood: str | AbstractLikelihood, data_dim: int) -> AbstractLikeli
     return NAMED[likelihood](data_dim)
 
 
-__all__ = ["NAMED", "AbstractLikelihood", "Bernoulli", "Categorical", "Gaussian", "named"]
+__all__ = ["NAMED", "AbstractLikelihood", "Bernoulli", "Categorical", "Gaussian", "Joined", "named"]

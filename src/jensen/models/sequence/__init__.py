@@ -2,5 +2,7 @@
 
 from jensen.models.sequence.hmm import HMM
 from jensen.models.sequence.linear_gaussian import LinearGaussianSSM
+from jensen.models.sequence.neural import NeuralStateSpace
+from jensen.models.sequence.rssm import RSSM
 
-__all__ = ["HMM", "LinearGaussianSSM"]
+__all__ = ["HMM", "RSSM", "LinearGaussianSSM", "NeuralStateSpace"]
