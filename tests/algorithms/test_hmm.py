@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import logsumexp
 
 from jensen.algorithms import hmm
 
 K, T = 3, 6
+
+
+def logsumexp(values: list[float]) -> float:
+    return float(np.logaddexp.reduce(values))
 
 
 def _chain(seed: int, *, varying: bool, scale: float = 2.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,8 +40,9 @@ def _paths(chain: tuple[np.ndarray, np.ndarray, np.ndarray], steps: int) -> dict
     return joint
 
 
-def _device(chain: tuple[np.ndarray, ...]) -> tuple[jax.Array, ...]:
-    return tuple(jnp.asarray(part, jnp.float32) for part in chain)
+def _device(chain: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    initial, transition, like = (jnp.asarray(part, jnp.float32) for part in chain)
+    return initial, transition, like
 
 
 @pytest.mark.parametrize("varying", [False, True])
