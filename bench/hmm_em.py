@@ -1,8 +1,8 @@
 """Gaussian HMM by EM, 100 sequences of 200 steps, against dynamax and hmmlearn from the same start.
 
-Everyone takes 20 steps and is charged for the whole call. dynamax's `fit_em` compiles anew at every call; wrapped
-in `jax.jit` by the user it does not, and the wrapped call is timed after its compilation. dynamax has a weak
-prior, hmmlearn none here, so the judge is the log-likelihood each reaches.
+Everyone takes 20 steps and is charged for the whole call. dynamax's `fit_em` compiles anew at every call;
+wrapped in `jax.jit` by the user it does not, and the wrapped call is timed after its compilation. dynamax
+has a weak prior, hmmlearn none here, so the judge is the log-likelihood that each reaches.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def problem() -> Problem:
     return Problem(x, np.full(K, 1 / K), 0.6 * np.eye(K) + 0.4 / K, start, np.stack([2 * np.eye(D)] * K))
 
 
-def _score(p: Problem, *parameters: np.ndarray) -> float:
+def _score(p: Problem, *parameters) -> float:
     """Mean log p(x) of a sequence in float64 by hmmlearn, whoever fitted."""
     from hmmlearn.hmm import GaussianHMM
 
@@ -82,8 +82,8 @@ def _hmmlearn(implementation: str) -> Run:
 
     def run():
         model = GaussianHMM(
-            K, "full", min_covar=0, covars_prior=0, covars_weight=0, n_iter=STEPS, tol=-np.inf, init_params="",
-            implementation=implementation,
+            K, "full", min_covar=0, covars_prior=0, covars_weight=0, n_iter=STEPS, tol=-np.inf,
+            init_params="", implementation=implementation,
         )  # fmt: skip
         model.startprob_, model.transmat_, model.means_, model.covars_ = (v.copy() for v in p[1:])
         model.fit(x, [T] * N)

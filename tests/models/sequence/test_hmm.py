@@ -255,10 +255,11 @@ def test_em_ends_where_the_evidence_is_stationary():
     data = _sequences("gaussian", inputs=True)
     fitted = fit.em(_given("gaussian", inputs=True), data, steps=400, tolerance=0.0)
     rows = to_device(data)
-    assert rows.weight is not None
+    weight = rows.weight
+    assert weight is not None
 
     def mean(model: HMM) -> jax.Array:
-        return (rows.weight * jax.vmap(model.log_evidence)(rows)).mean()
+        return (weight * jax.vmap(model.log_evidence)(rows)).mean()
 
     gradient = eqx.filter_jit(eqx.filter_grad(mean))(fitted.model)
     parts = gradient.transition_logits, gradient.emission.components, gradient.emission.weights

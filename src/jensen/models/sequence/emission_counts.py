@@ -50,8 +50,8 @@ class CategoricalEmission(AbstractEmission):
     ) -> CategoricalEmission:
         """Return random probabilities."""
         logits = jax.random.normal(key, (num_states, data_dim, num_categories))
-        weights = jnp.zeros((*logits.shape, input_dim))
-        return cls(logits, weights, Frame.identity(input_dim), data_dim, input_dim)
+        weights, frame = jnp.zeros((*logits.shape, input_dim)), Frame.identity(input_dim)
+        return cls(logits=logits, weights=weights, input_frame=frame, data_dim=data_dim, input_dim=input_dim)
 
     def see(
         self, x: Float[Array, "n d"], mask: Bool[Array, "n d"] | None, inputs: Float[Array, "n u"] | None
@@ -157,8 +157,10 @@ class PoissonEmission(AbstractEmission):
     def new(cls, num_states: int, data_dim: int, input_dim: int, *, key: PRNGKey) -> PoissonEmission:
         """Return random rates about one."""
         log_rates = 0.5 * jax.random.normal(key, (num_states, data_dim))
-        weights = jnp.zeros((num_states, data_dim, input_dim))
-        return cls(log_rates, weights, Frame.identity(input_dim), data_dim, input_dim)
+        weights, frame = jnp.zeros((num_states, data_dim, input_dim)), Frame.identity(input_dim)
+        return cls(
+            log_rates=log_rates, weights=weights, input_frame=frame, data_dim=data_dim, input_dim=input_dim
+        )
 
     def see(
         self, x: Float[Array, "n d"], mask: Bool[Array, "n d"] | None, inputs: Float[Array, "n u"] | None

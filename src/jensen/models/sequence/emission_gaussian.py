@@ -48,7 +48,10 @@ class GaussianEmission(AbstractEmission):
         means = jax.random.normal(key, (num_states, data_dim))
         components = Components(means, named(covariance).pooled(np.eye(data_dim), num_states))
         weights = jnp.zeros((num_states, data_dim, input_dim))
-        return cls(components, weights, Frame.identity(input_dim), data_dim, input_dim)
+        frame = Frame.identity(input_dim)
+        return cls(
+            components=components, weights=weights, input_frame=frame, data_dim=data_dim, input_dim=input_dim
+        )
 
     def see(
         self, x: Float[Array, "n d"], mask: Bool[Array, "n d"] | None, inputs: Float[Array, "n u"] | None

@@ -409,6 +409,6 @@ class HMM(
 
 
 def _probs(logits: Float[Array, "*b k"]) -> np.ndarray:
-    logits = np.asarray(logits, np.float64)
-    probs = np.where(logits > LOG_ZERO / 2, np.exp(logits - logits.max(-1, keepdims=True)), 0.0)
+    values = np.asarray(logits, np.float64)
+    probs = np.where(values > LOG_ZERO / 2, np.exp(values - values.max(-1, keepdims=True)), 0.0)
     return probs / probs.sum(-1, keepdims=True)

@@ -92,8 +92,7 @@ def _gaussian(got: dict[str, np.ndarray], covariance: str, weights: Any) -> tupl
     components, frame = given(np.full(k, 1 / k), means, covariances, named(covariance))
     weights = _weights(weights, (k, d))
     scaled = weights / np.asarray(frame.scale, np.float64)[:, None]
-    u = weights.shape[-1]
-    return GaussianEmission(components, _float(scaled), Frame.identity(u), d, u), frame
+    return GaussianEmission(components=components, **_rest(scaled, d)), frame
 
 
 def _categorical(got: dict[str, np.ndarray], covariance: str, weights: Any) -> tuple[AbstractEmission, Frame]:
@@ -103,8 +102,7 @@ def _categorical(got: dict[str, np.ndarray], covariance: str, weights: Any) -> t
         raise InputError(f"probs have shape {probs.shape}; give (K, C) or (K, D, C), at least two categories")
     probs = checked_probs("probs", probs, "state, column")
     weights, d = _weights(weights, probs.shape), probs.shape[1]
-    u = weights.shape[-1]
-    return CategoricalEmission(as_logits(probs), _float(weights), Frame.identity(u), d, u), Frame.identity(d)
+    return CategoricalEmission(logits=as_logits(probs), **_rest(weights, d)), Frame.identity(d)
 
 
 def _poisson(got: dict[str, np.ndarray], covariance: str, weights: Any) -> tuple[AbstractEmission, Frame]:
@@ -115,8 +113,7 @@ def _poisson(got: dict[str, np.ndarray], covariance: str, weights: Any) -> tuple
         state, column = np.argwhere(rates <= 0)[0]
         raise InputError(f"rates: that of state {state}, column {column} is not positive")
     weights, d = _weights(weights, rates.shape), rates.shape[1]
-    u = weights.shape[-1]
-    return PoissonEmission(_float(np.log(rates)), _float(weights), Frame.identity(u), d, u), Frame.identity(d)
+    return PoissonEmission(log_rates=_float(np.log(rates)), **_rest(weights, d)), Frame.identity(d)
 
 
 def _weights(values: Any, lead: tuple[int, ...]) -> np.ndarray:
@@ -126,6 +123,17 @@ def _weights(values: Any, lead: tuple[int, ...]) -> np.ndarray:
     if values.shape[:-1] != lead or not np.isfinite(values).all():
         raise InputError(f"input_weights have shape {values.shape}; give {lead} + (U,), finite")
     return values
+
+
+def _rest(weights: np.ndarray, data_dim: int) -> dict[str, Any]:
+    """Return what all emissions hold besides their own parameters."""
+    u = weights.shape[-1]
+    return {
+        "weights": _float(weights),
+        "input_frame": Frame.identity(u),
+        "data_dim": data_dim,
+        "input_dim": u,
+    }
 
 
 def _float(values: np.ndarray) -> Array:
