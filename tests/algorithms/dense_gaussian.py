@@ -20,7 +20,9 @@ def random_chain(
     p = np.tril(0.3 * rng.normal(size=(n, n))) + np.eye(n)
     c = rng.normal(size=(t, d, n) if varying else (d, n))
     m, b = rng.normal(size=n), rng.normal(size=(t - 1, n))
-    each_a, each_q, each_c = (np.broadcast_to(v, (k, *v.shape[-2:])) for v, k in ((a, t - 1), (q, t - 1), (c, t)))
+    each_a, each_q, each_c = (
+        np.broadcast_to(v, (k, *v.shape[-2:])) for v, k in ((a, t - 1), (q, t - 1), (c, t))
+    )
     z = [m + p @ rng.normal(size=n)]
     for k in range(t - 1):
         z.append(each_a[k] @ z[-1] + b[k] + each_q[k] @ rng.normal(size=n))
@@ -68,4 +70,6 @@ class Dense:
 
     def log_density(self, z: Any) -> float:
         e = np.asarray(z, np.float64)[: len(self.mean)].ravel() - self.mean.ravel()
-        return float(-0.5 * e @ np.linalg.solve(self.flat, e) - 0.5 * np.linalg.slogdet(2 * np.pi * self.flat)[1])
+        return float(
+            -0.5 * e @ np.linalg.solve(self.flat, e) - 0.5 * np.linalg.slogdet(2 * np.pi * self.flat)[1]
+        )

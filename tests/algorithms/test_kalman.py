@@ -15,7 +15,7 @@ from jensen.algorithms import kalman, kalman_moments, kalman_parallel
 from jensen.algorithms.kalman import Chain
 
 sys.path.insert(0, str(Path(__file__).parent))
-from dense_gaussian import Dense, random_chain  # noqa: E402
+from dense_gaussian import Dense, random_chain
 
 KEY = jax.random.key(0)
 ENGINES = {"serial": kalman, "parallel": kalman_parallel}
