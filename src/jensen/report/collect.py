@@ -65,7 +65,7 @@ class View:
     """Arrays for the pictures; ``None`` where the model has no such thing.
 
     Attributes:
-        data: The data shown.
+        data: The data shown; hidden cells hold NaN and are left out of every picture and range.
         space: The latent space.
         means: Posterior means, or probabilities of categories, (N, latent).
         reconstructions: E[x | z] at the posterior's mean or most probable z, first rows, (R, D).
@@ -85,8 +85,23 @@ class View:
         """Values drawn black and white: 0 to 1 for intensities, otherwise the data's own range."""
         if self.data is None:
             return 0.0, 1.0
-        low, high = float(self.data.x.min()), float(self.data.x.max())
+        seen = self.data.x[np.isfinite(self.data.x)]
+        low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
         return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+
+
+def hidden(data: Dataset) -> np.ndarray:
+    """Return True where a cell is missing, (N, D): by the mask, or because it holds no number."""
+    empty = np.isnan(data.x) if data.x.dtype.kind == "f" else np.zeros(data.x.shape, bool)
+    return empty if data.mask is None else empty | ~data.mask
+
+
+def blanked(data: Dataset) -> Dataset:
+    """Return the data with NaN in every hidden cell, whatever stood there, so that nothing can draw it."""
+    gone = hidden(data)
+    x = np.where(gone, np.nan, data.x.astype(np.float64))
+    mask = ~gone if gone.any() else None
+    return Dataset(x, data.labels, data.columns, data.name, data.image_shape, mask)
 
 
 def thin(data: Dataset, limit: int = MAX_ROWS) -> Dataset:
@@ -158,8 +173,9 @@ def posterior_means(inference: Inference, data: Dataset, *, key: PRNGKey) -> np.
             return q.probs
         return q.mean if isinstance(q, dist.AbstractMoments) else jnp.zeros(0)
 
-    mask = None if data.mask is None else jnp.asarray(data.mask)
-    rows = Datum(jnp.asarray(data.x, jnp.float32), index=jnp.arange(n), mask=mask)
+    gone = hidden(data)
+    x = jnp.asarray(np.where(gone, 0, data.x), jnp.float32)  # as in training: no NaN reaches a network
+    rows = Datum(x, index=jnp.arange(n), mask=jnp.asarray(~gone) if gone.any() else None)
     means = np.asarray(jax.vmap(one)(rows, jax.random.split(key, n)))
     return means if means.ndim == 2 and means.shape[1] else None
 
@@ -196,7 +212,7 @@ def collect(inference: Inference, data: Dataset | None, *, key: PRNGKey) -> View
     if data is None:
         return View(None, space, samples=samples, sample_means=sample_means)
     whole = isinstance(inference.posterior, IndexesData)
-    data = data if whole else thin(data)
+    data = blanked(data if whole else thin(data))
     means = None if space is None else posterior_means(inference, data, key=to_means)
     rebuilt = None
     if space is not None and means is not None and means.shape[1] == space.dim:

@@ -92,7 +92,7 @@ def _frame(view: View, model: Any) -> dict[str, Any]:
     frame["shape"] = None if data.image_shape is None else list(data.image_shape)
     frame["columns"] = list(data.columns) if data.image_shape is None else None
     if data.image_shape is None:
-        frame["ranges"] = np.stack([data.x.min(0), data.x.max(0)], -1).astype(float).tolist()
+        frame["ranges"] = _ranges(data.x)
     if view.means is not None and view.space is not None and view.means.shape[1] == view.space.dim:
         rows = np.linspace(0, len(data.x) - 1, min(EXAMPLES, len(data.x))).astype(int)
         labels = [""] * len(rows) if data.labels is None else [str(data.labels[i]) for i in rows]
@@ -103,6 +103,12 @@ def _frame(view: View, model: Any) -> dict[str, Any]:
             "x": packed(data.x[rows]),
         }
     return frame
+
+
+def _ranges(x: np.ndarray) -> list[list[float]]:
+    """Return the smallest and largest value seen in each column; 0 and 1 where none was."""
+    seen = [column[np.isfinite(column)] for column in np.asarray(x, np.float64).T]
+    return [[float(v.min()), float(v.max())] if v.size else [0.0, 1.0] for v in seen]
 
 
 def _network(model: Any, space: LatentSpace) -> dict[str, Any] | None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colour-blind safe set; the page maps each to a variable with a lighter dark-mode twin.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"
-INK, MUTED, RULE = "#1b1f24", "#6b7280", "#d5d9e0"
+INK, MUTED, RULE, PAPER = "#1b1f24", "#6b7280", "#d5d9e0", "#fffffe"
+MISSING = (86, 180, 233)  # a missing pixel: no shade of grey, so that it is no value
 VARIABLES = {
     BLUE: "--blue",
     ORANGE: "--orange",
@@ -27,6 +28,7 @@ VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
     RULE: "--rule",
+    PAPER: "--paper",
 }
 # Ten classes are told apart by their glyph or marker first, by colour second.
 CLASSES = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#882255", "#44aa99", "#999933", "#7c6fd6")
@@ -111,12 +113,15 @@ def picture(row: np.ndarray, shape: tuple[int, ...], low: float, high: float) ->
         high: Value drawn white.
 
     Returns:
-        RGBA bytes, (height, width, 4).
+        RGBA bytes, (height, width, 4); where the row holds NaN, the colour of a missing pixel.
     """
-    unit = np.clip((np.asarray(row, np.float64) - low) / max(high - low, 1e-12), 0, 1)
-    pixels = np.rint(unit * 255).astype(np.uint8).reshape(shape)
+    row = np.asarray(row, np.float64).reshape(shape)
+    unit = np.clip((row - low) / max(high - low, 1e-12), 0, 1)
+    gone = np.isnan(unit)
+    pixels = np.rint(np.where(gone, 0, unit) * 255).astype(np.uint8)
     if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, -1)
+        pixels, gone = np.repeat(pixels[..., None], 3, -1), gone[..., None]
+    pixels = np.where(gone, np.asarray(MISSING, np.uint8), pixels)
     return np.concatenate([pixels, np.full((*pixels.shape[:2], 1), 255, np.uint8)], -1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -43,12 +44,39 @@ def minus(text: str) -> str:
     return re.sub(r"(?<![\w–-])-(?=\d)", "−", text)
 
 
+def crossing(evidence: Mapping[str, Any]) -> float:
+    """Return by how many nats the two sides of log p(x) cross: 0 where the lower is not above the upper."""
+    low, high = evidence.get("lower"), evidence.get("upper")
+    return 0.0 if low is None or high is None else max(0.0, float(low) - float(high))
+
+
 def interval(evidence: Mapping[str, Any]) -> str:
-    """Write the interval that holds log p(x)."""
+    """Write what the two sides say of log p(x): a number, an interval, or ``≈`` where they cross.
+
+    Example:
+        >>> interval({"lower": -16.95, "upper": -16.7}), interval({"lower": -1846.462, "upper": -1846.510})
+        ('[-16.95, -16.70]', '≈ -1846.5')
+    """
+    if across := crossing(evidence):
+        digits = min(2, max(0, math.floor(-math.log10(across))))  # no digit finer than the error
+        return f"≈ {(evidence['lower'] + evidence['upper']) / 2:.{digits}f}"
     low, high = (None if evidence.get(k) is None else f"{evidence[k]:.2f}" for k in ("lower", "upper"))
     if low is not None and low == high:
         return low
     return f"[{low or '−∞'}, {high or 'no upper side'}]"
+
+
+def size(nats: float) -> str:
+    """Write a width or an error."""
+    return f"{nats:.2f}" if nats >= 0.01 else "less than 0.01"
+
+
+def has_band(gap: Mapping[str, Any]) -> bool:
+    """Say whether the interval that holds log p(x) is wide enough to be seen in the picture."""
+    low, high = (gap["log_evidence"].get(k) for k in ("lower", "upper"))
+    if low is None or high is None or gap["elbo"].get("value") is None:
+        return False
+    return float(high) - float(low) > 0.01 * max(float(high) - float(gap["elbo"]["value"]), 0.05)
 
 
 def is_exact(evidence: Mapping[str, Any]) -> bool:
@@ -74,6 +102,8 @@ def rows(gap: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (quantity, value in nats per datum, what it means), from the ELBO up to log p(x).
     """
     evidence, exact = gap["log_evidence"], is_exact(gap["log_evidence"])
+    if is_zero(gap):
+        return [("log p(x)", number(evidence), "exact: no gap"), *_simulated(gap)]
     lines = [
         ("ELBO", number(gap["elbo"]), "the plain bound, β = 1, one draw, whatever was trained"),
         (
@@ -97,17 +127,18 @@ def rows(gap: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     lines.append(("total gap", number(gap["total"]), "log p(x) − ELBO = KL(q(z|x) ‖ p(z|x))"))
     if gap.get("training_bound"):
         lines.append(("bound trained on", number(gap["training_bound"]), "the objective's own bound"))
+    return [*lines, *_simulated(gap)]
+
+
+def _simulated(gap: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Write the check on simulated rows as a row of the table, if there is one."""
     simulated = gap.get("simulated")
-    if simulated:
-        level = f"{100 * float(simulated.get('confidence', 0.95)):.0f}%"
-        lines.append(
-            (
-                "log p(x), simulated rows",
-                f"[{simulated['lower']:.2f}, {simulated['upper']:.2f}]",
-                f"on data drawn from the model itself; certified at {level}, {simulated['width']:.2f} wide",
-            )
-        )
-    return lines
+    if not simulated:
+        return []
+    level = float(simulated.get("confidence", 0.95))
+    sure = "exact" if level == 1 else f"certified at {100 * level:.0f}%, {simulated['width']:.2f} wide"
+    note = f"a check on data drawn from the model itself, not your data; {sure}"
+    return [("log p(x), simulated rows", interval(simulated), note)]
 
 
 def _split(gap: Mapping[str, Any]) -> tuple[float, float, float] | None:
@@ -117,8 +148,6 @@ def _split(gap: Mapping[str, Any]) -> tuple[float, float, float] | None:
 
 def _by_share(gap: Mapping[str, Any]) -> str:
     parts = _split(gap)
-    if is_zero(gap):
-        return "The posterior is exact, so the bound is tight: the ELBO is log p(x)."
     if parts is None:
         return "The gap could not be split between family and encoder."
     total, family, encoder = parts
@@ -147,12 +176,31 @@ def _certainty(evidence: Mapping[str, Any]) -> str:
         return "log p(x) is known exactly here."
     if low is None or high is None:
         return "Only one side of log p(x) is known, so the gaps above it are bounds too."
+    if across := crossing(evidence):
+        return (
+            f"log p(x) is {interval(evidence)}; the two estimates of it cross by {size(across)}: "
+            "take that as the error."
+        )
     note = "; its upper side is heuristic and may lie below the truth" * (
         evidence.get("upper_kind") == "heuristic"
     )
-    width = float(high) - float(low)
-    size = f"{width:.2f}" if width >= 0.01 else "less than 0.01"
-    return f"log p(x) itself is bracketed to {size} nats{note}."
+    return f"log p(x) itself is bracketed to {size(float(high) - float(low))} nats{note}."
+
+
+def _exactly(gap: Mapping[str, Any]) -> str:
+    """Say all there is to say where the posterior is exact."""
+    on = f" ({gap['split']})" if gap.get("split") else ""
+    rows = f"{gap['num_data']} rows{on}" if gap.get("num_data") else "the rows measured"
+    error = f"; ± is the standard error over {rows}" if gap["log_evidence"].get("se") else f", over {rows}"
+    return f"log p(x) is {number(gap['log_evidence'])} nats per row, exact: no gap{error}."
+
+
+def errors(gap: Mapping[str, Any]) -> str:
+    """Say what the two kinds of error are: over rows, and of the estimate itself."""
+    said = "± is the standard error over rows: another draw of rows would move the numbers by that much."
+    if is_exact(gap["log_evidence"]) or gap["log_evidence"].get("upper") is None:
+        return said
+    return said + " The interval between the two sides is the error of estimating log p(x) on these rows."
 
 
 def reading(gap: Mapping[str, Any], train: Mapping[str, Any] | None = None) -> list[str]:
@@ -165,7 +213,10 @@ def reading(gap: Mapping[str, Any], train: Mapping[str, Any] | None = None) -> l
     Returns:
         One sentence or more, the flags raised by the evaluation last.
     """
-    said = [_by_share(gap) if is_zero(gap) else f"{_by_share(gap)} {_certainty(gap['log_evidence'])}"]
+    if is_zero(gap):
+        said = [_exactly(g) for g in (gap, train) if g is not None]
+    else:
+        said = [f"{_by_share(gap)} {_certainty(gap['log_evidence'])}"]
     if train is not None and _split(gap) and _split(train):
         here, there = (float(g["amortization"]["value"]) for g in (gap, train))
         noise = sum(float(g["amortization"].get("se") or 0) for g in (gap, train))
@@ -212,7 +263,7 @@ def waterfall(ax: Axes, gap: Mapping[str, Any], train: Mapping[str, Any] | None 
     levels = [(0, elbo, gap["elbo"]), (last, top, evidence)]
     if split is not None:
         levels.insert(1, (2, best, {"value": best}))
-    if high > low:
+    if has_band(gap):
         ax.barh(last, high - low, left=low, height=0.6, color=look.GREEN, alpha=0.35, zorder=2)
     for y, v, part in levels:
         ax.plot([v, v], [y - 0.36, y + 0.36], color=ink, lw=2.2, solid_capstyle="butt", zorder=4)
@@ -235,4 +286,5 @@ def _sides(evidence: Mapping[str, Any]) -> str:
     kinds = [evidence.get(f"{side}_kind") or "none" for side in ("lower", "upper")]
     text = kinds[0] if kinds[0] == kinds[1] else f"lower side {kinds[0]}, upper side {kinds[1]}"
     held = interval(evidence)
-    return minus(f"log p(x) {'in' if held.startswith('[') else '='} {held}: {text}")
+    equals = {"[": "in ", "≈": ""}.get(held[0], "= ")
+    return minus(f"log p(x) {equals}{held}: {text}")

@@ -65,7 +65,8 @@ def _mixture(model: models.GaussianMixture, view: View) -> list[Any]:
                     lambda f: ellipses(f.subplots(), model, spread, view, pair), width=6.2, height=4.4
                 ),
                 "Data, and every component's 1 and 2 standard deviation ellipses, in the two columns that "
-                "tell components apart best. Numbers: components, the heaviest first.",
+                "tell components apart best. The number in each middle is the component's in the table."
+                + _left_out(view, pair),
             )
         )
     shown = names[:MANY_COLUMNS]
@@ -78,6 +79,13 @@ def _mixture(model: models.GaussianMixture, view: View) -> list[Any]:
         caption += f", first {len(shown)} of {len(names)} columns"
     found.append(blocks.Table(["component", "weight", *shown], rows, caption))
     return found
+
+
+def _left_out(view: View, pair: tuple[int, int]) -> str:
+    if view.data is None:
+        return ""
+    gone = int((~np.isfinite(view.data.x[:, pair])).any(1).sum())
+    return f" {gone} of {len(view.data.x)} rows miss one of the two and are not drawn." if gone else ""
 
 
 def telling(weights: np.ndarray, means: np.ndarray, spread: np.ndarray) -> tuple[int, int]:
@@ -118,7 +126,8 @@ def ellipses(
             ha="center",
             va="center",
             fontweight="bold",
-            fontsize=11,
+            fontsize=10,
+            bbox={"boxstyle": "circle,pad=0.2", "fc": look.PAPER, "ec": rcParams["text.color"], "lw": 0.8},
         )
     ax.autoscale_view()
     ax.set_xlabel(names[pair[0]])

@@ -17,7 +17,7 @@ from jensen.errors import InputError
 from jensen.fit.files import write_atomically
 from jensen.report import blocks, facts, members, sections
 from jensen.report import gap as gaps
-from jensen.report.collect import collect
+from jensen.report.collect import collect, hidden
 from jensen.typing import PRNGKey
 
 if TYPE_CHECKING:
@@ -131,7 +131,9 @@ def lead(fitted: Fitted, dataset: Dataset | None) -> str:
     if dataset is None:
         return four
     rows, width = dataset.x.shape
-    return f"{four}, on {dataset.name}: {rows:,} rows of {width} columns"
+    gone = int(hidden(dataset).sum())
+    missing = f", {gone:,} of {rows * width:,} cells missing ({gone / (rows * width):.1%})" if gone else ""
+    return f"{four}, on {dataset.name}: {rows:,} rows of {width} columns{missing}"
 
 
 def headline(fitted: Fitted, measured: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
@@ -142,7 +144,7 @@ def headline(fitted: Fitted, measured: Mapping[str, Any] | None) -> list[tuple[s
         lines += [
             ("ELBO", f"{measured['elbo']['value']:.2f}", "nats per datum" + _on(measured)),
             ("log p(x)", gaps.interval(evidence), _labels(evidence)),
-            ("gap", gaps.number(measured["total"]), "nats per datum, log p(x) − ELBO"),
+            ("gap", *_total(measured)),
         ]
     elif len(fitted.history.bound):
         lines.append(("bound", f"{fitted.history.bound[-1]:.2f}", "nats per datum, last step"))
@@ -161,7 +163,15 @@ def _on(measured: Mapping[str, Any]) -> str:
     return f", {measured['split']} rows" if measured.get("split") else ""
 
 
+def _total(measured: Mapping[str, Any]) -> tuple[str, str]:
+    if gaps.is_zero(measured):
+        return "none", "the posterior is exact"
+    return gaps.number(measured["total"]), "nats per datum, log p(x) − ELBO"
+
+
 def _labels(evidence: Mapping[str, Any]) -> str:
+    if across := gaps.crossing(evidence):
+        return f"the two estimates cross by {gaps.size(across)}: take that as the error"
     kinds = [evidence.get("lower_kind") or "none", evidence.get("upper_kind") or "none"]
     return kinds[0] if kinds[0] == kinds[1] else f"lower {kinds[0]}, upper {kinds[1]}"
 

@@ -96,8 +96,12 @@ def flat(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
 
 
 def scatter(ax: Axes, points: np.ndarray, labels: np.ndarray | None, *, size: float = 14) -> None:
-    """Draw points, told apart by label: by glyph for short labels, by marker for a few, else by colour."""
-    points, labels = _fewer(points, labels)
+    """Draw points, told apart by label: by glyph for short labels, by marker for a few, else by colour.
+
+    Points with a missing coordinate are left out.
+    """
+    there = np.isfinite(points).all(1)
+    points, labels = _fewer(points[there], None if labels is None else labels[there])
     if labels is None:
         ax.scatter(*points.T, s=size, color=look.BLUE, alpha=0.6, lw=0, rasterized=len(points) > 600)
         return
@@ -182,7 +186,7 @@ def units(ax: Axes, kl: np.ndarray, active: int | None = None) -> None:
     Args:
         ax: Where to draw.
         kl: KL(q ‖ p) per dimension, nats per datum, (d,).
-        active: Number of active units, written in the corner.
+        active: Number of active units, written above the bars.
     """
     order = np.argsort(-kl)
     at = np.arange(len(kl))
@@ -195,11 +199,11 @@ def units(ax: Axes, kl: np.ndarray, active: int | None = None) -> None:
     ax.set_ylabel("KL, nats per datum")
     ax.grid(axis="y")
     if active is not None:
-        ax.text(0.99, 0.95, f"{active} of {len(kl)} active", transform=ax.transAxes, ha="right", va="top")
+        ax.set_title(f"{active} of {len(kl)} active", loc="right", fontweight="normal")
 
 
 def columns(fig: Figure, data: np.ndarray, samples: np.ndarray, names: tuple[str, ...]) -> None:
-    """Compare columns of data and of samples by histogram, at most twelve."""
+    """Compare columns of data and of samples by histogram, at most twelve; missing cells are left out."""
     count = min(len(names), 12)
     across = min(count, 4)
     axes = np.atleast_1d(fig.subplots(-(-count // across), across)).ravel()
@@ -207,11 +211,12 @@ def columns(fig: Figure, data: np.ndarray, samples: np.ndarray, names: tuple[str
         if j >= count:
             ax.set_visible(False)
             continue
-        low, high = data[:, j].min(), data[:, j].max()
+        here = data[np.isfinite(data[:, j]), j]
+        low, high = (here.min(), here.max()) if here.size else (samples[:, j].min(), samples[:, j].max())
         bins = np.linspace(low, high, 24) if high > low else np.linspace(low - 1, high + 1, 24)
-        for values, shade, label in ((data, look.BLUE, "data"), (samples, look.RED, "samples")):
-            seen = np.clip(values[:, j], bins[0], bins[-1])
-            weights = np.full(len(seen), 1 / len(seen))
+        for values, shade, label in ((here, look.BLUE, "data"), (samples[:, j], look.RED, "samples")):
+            seen = np.clip(values, bins[0], bins[-1])
+            weights = np.full(len(seen), 1 / max(len(seen), 1))
             filled = {"alpha": 0.45} if label == "data" else {"histtype": "step", "lw": 1.4}
             ax.hist(seen, bins=bins, weights=weights, color=shade, label=label, **filled)
         name = names[j]
@@ -225,7 +230,13 @@ def columns(fig: Figure, data: np.ndarray, samples: np.ndarray, names: tuple[str
 
 
 def cloud(ax: Axes, data: np.ndarray, samples: np.ndarray) -> None:
-    """Draw data and samples on the data's first two principal components, standardized columns."""
+    """Draw data and samples on the data's first two principal components, standardized columns.
+
+    Args:
+        ax: Where to draw.
+        data: Rows without missing cells, (N, D).
+        samples: Rows from the model, (S, D).
+    """
     center, scale = data.mean(0), np.where(data.std(0) > 0, data.std(0), 1)
     _, _, axes = np.linalg.svd((data - center) / scale, full_matrices=False)
     plane = axes[:2].T

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ACROSS = 16
 CELL = 44
 USAGE_ROWS = 500
+FEWEST = 3
+"""Fewest rows without missing cells from which a plane is made."""
 
 
 def usage(collapse: Mapping[str, Any] | Collapse | None, fitted: Fitted, view: View) -> dict[str, Any] | None:
@@ -40,7 +42,7 @@ def usage(collapse: Mapping[str, Any] | Collapse | None, fitted: Fitted, view: V
     if collapse is None and view.means is not None and view.data is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", JensenWarning)  # about the data: said at the fit already
-            rows = Data(view.data.x, mask=view.data.mask)
+            rows = Data(np.nan_to_num(view.data.x), mask=view.data.mask)
             try:
                 collapse = diagnose.collapse(fitted.inference, rows, key=jax.random.key(0), rows=USAGE_ROWS)
             except InputError:
@@ -55,22 +57,26 @@ def bound(gap: dict[str, Any] | None, train: dict[str, Any] | None) -> blocks.Se
     if gap is None:
         return None
     found: list[Any] = [blocks.Text(gaps.reading(gap, train))]
-    if not gaps.is_zero(gap):
-        found.append(_waterfall(gap, train))
+    if gaps.is_zero(gap):
+        check = [(name, value, note) for name, value, note in gaps.rows(gap)[1:]]
+        found += [blocks.Table((), check)] if check else []
+        return blocks.Section("gap", "Where the bound is lost", found)
+    found.append(_waterfall(gap, train))
     rows = [list(row) for row in gaps.rows(gap)]
     head = ["", "nats per datum", ""]
     if train is not None:
         beside = {name: value for name, value, _ in gaps.rows(train)}
         rows = [[name, value, beside.get(name, ""), note] for name, value, note in rows]
         head = ["", gap.get("split") or "here", train.get("split") or "train", ""]
-    found.append(blocks.Table(head, rows))
+    found += [blocks.Table(head, rows), blocks.Text([gaps.errors(gap)])]
     return blocks.Section("gap", "Where the bound is lost", found)
 
 
 def _waterfall(gap: dict[str, Any], train: dict[str, Any] | None) -> blocks.Figure:
     caption = f"Measured on {gap.get('num_data', '?')} rows"
     caption += f" ({gap['split']})." if gap.get("split") else "."
-    caption += " Green: the interval that holds log p(x)."
+    if gaps.has_band(gap):
+        caption += " Green: the interval that holds log p(x)."
     if train is not None:
         caption += " Thin bars: the same parts on training rows."
     if gap["log_evidence"].get("lower_kind") == "stochastic-bound":
@@ -132,7 +138,11 @@ def _pictures(view: View) -> list[Any]:
                 strip("reconstruction", view.reconstructions[part], view),
             ]
         found.append(
-            blocks.Strip(lines, "Rows of the data above what comes back: E[x | z] at the mean of q(z | x).")
+            blocks.Strip(
+                lines,
+                "Rows of the data above what comes back: E[x | z] at the mean of q(z | x)."
+                + " Blue: missing." * bool(np.isnan(view.data.x[: len(view.reconstructions)]).any()),
+            )
         )
     shown = view.samples if view.sample_means is None else view.sample_means
     if shown is not None:
@@ -146,7 +156,9 @@ def _pictures(view: View) -> list[Any]:
 def _tables(view: View) -> list[Any]:
     data, samples = view.data, view.samples
     assert data is not None
-    seen = data.x.astype(np.float64)
+    seen = data.x
+    whole = np.isfinite(seen).all(1)
+    gone = int((~whole).sum())
     found: list[Any] = []
     if samples is not None and np.isfinite(samples).all():
         count = min(len(data.columns), 12)
@@ -155,13 +167,18 @@ def _tables(view: View) -> list[Any]:
             blocks.Figure(
                 look.drawn(lambda fig: plots.columns(fig, seen, samples, data.columns), height=high),
                 f"{len(samples)} rows drawn from the model against the data"
-                + (f"; first {count} of {len(data.columns)} columns." if count < len(data.columns) else "."),
+                + (f"; first {count} of {len(data.columns)} columns." if count < len(data.columns) else ".")
+                + " Missing cells are left out." * (gone > 0),
             )
         )
-        if len(data.columns) > 1:
+        if len(data.columns) > 1 and whole.sum() >= FEWEST:
+            caption = f"The {whole.sum():,} of {len(seen):,} rows without missing cells." if gone else ""
             found.append(
                 blocks.Figure(
-                    look.drawn(lambda f: plots.cloud(f.subplots(), seen, samples), width=6.2, height=3.6)
+                    look.drawn(
+                        lambda f: plots.cloud(f.subplots(), seen[whole], samples), width=6.2, height=3.6
+                    ),
+                    caption,
                 )
             )
     if view.reconstructions is not None and view.space is not None:
@@ -175,7 +192,7 @@ def _side_by_side(view: View, *, rows: int = 6, columns: int = 7) -> blocks.Tabl
     lines = [
         [f"row {i + 1}"]
         + [
-            f"{a:.4g} → {b:.4g}"
+            f"{'missing' if np.isnan(a) else f'{a:.4g}'} → {b:.4g}"
             for a, b in zip(view.data.x[i, :columns], view.reconstructions[i, :columns], strict=True)
         ]
         for i in range(min(rows, len(view.reconstructions)))

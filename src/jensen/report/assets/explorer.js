@@ -94,6 +94,7 @@
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const short = (v) => (Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 0.01) ? v.toExponential(1) : Math.abs(v) >= 100 ? v.toFixed(0) : v.toPrecision(3));
 
+  const missing = [86, 180, 233];  // the colour of a missing pixel, as in the other pictures
   const paint = (canvas, x) => {
     const [height, width, depth = 1] = spec.shape;
     canvas.width = width;
@@ -102,7 +103,7 @@
     for (let i = 0; i < width * height; i++) {
       for (let c = 0; c < 3; c++) {
         const v = x[i * depth + Math.min(c, depth - 1)];
-        image.data[4 * i + c] = Math.round((255 * (v - spec.low)) / (spec.high - spec.low || 1));
+        image.data[4 * i + c] = Number.isNaN(v) ? missing[c] : Math.round((255 * (v - spec.low)) / (spec.high - spec.low || 1));
       }
       image.data[4 * i + 3] = 255;
     }
@@ -127,7 +128,7 @@
       pen.fillRect(left, y + line * 0.25, span, line * 0.5);
       pen.fillStyle = colour("--blue");
       pen.fillRect(left, y + line * 0.25, place(v) - left, line * 0.5);
-      if (shown) {
+      if (shown && !Number.isNaN(shown[i])) {
         pen.fillStyle = colour("--red");
         pen.fillRect(place(shown[i]) - 1.5, y + line * 0.1, 3, line * 0.8);
       }
@@ -254,7 +255,7 @@
       refresh.push(() => button.setAttribute("aria-pressed", chosen === i));
       row.append(button);
     });
-    controls.append(make("p", { className: "hint", textContent: "start from the posterior mean of a row of data:" }), row);
+    controls.append(make("p", { className: "hint", textContent: "start from a row of data:" }), row);
   }
 
   const pictures = make("div", { className: "pictures" });
