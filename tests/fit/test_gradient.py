@@ -17,7 +17,8 @@ from jensen.errors import InputError, JensenWarning, NonFiniteError
 from jensen.fit.chunk import Program, State, advance, batch_at, chunk_length, start
 from jensen.fit.evaluate import Blocks, bounds
 from jensen.fit.fingerprint import Static
-from jensen.fit.prepare import BatchLoss, Split, to_device
+from jensen.fit.enter import to_device
+from jensen.fit.prepare import BatchLoss, Split
 
 KEY = jax.random.key(0)
 pytestmark = pytest.mark.filterwarnings("ignore::jensen.errors.JensenWarning")
@@ -71,7 +72,7 @@ def test_batches_are_without_replacement_and_differ_between_epochs():
     for number in range(2):
         steps = [number * 3 + i for i in range(3)]
         batches = [
-            batch_at(program, State(*_fields(state, jnp.asarray(s, jnp.int32))), to_device(data))[0]
+            batch_at(program, State(*_fields(state, jnp.asarray(s, jnp.int32))), to_device(data.rows()))[0]
             for s in steps
         ]
         epochs.append(np.concatenate([np.asarray(b.index) for b in batches]))
@@ -258,7 +259,7 @@ def test_evaluation_does_not_depend_on_blocks_and_repeats_average():
     assert whole.dtype == np.float64 and whole.shape == (24,)
     assert cut == pytest.approx(whole, abs=1e-5)
     many = fit.evaluate(inference, toys.rows(), key=KEY, repeats=3)
-    split, blocks = Split.of(inference), Blocks.of(to_device(fit.Data(toys.rows())))
+    split, blocks = Split.of(inference), Blocks.of(to_device(fit.Data(toys.rows()).rows()))
     each = [bounds(split, split.params, blocks, key=k, num_data=24) for k in jax.random.split(KEY, 3)]
     assert many == pytest.approx(np.mean(each, 0))
 

@@ -18,7 +18,7 @@ from jensen.diagnose.estimate import Effort, Estimate, finite
 from jensen.diagnose.optimum import knows, optimize, tabled
 from jensen.diagnose.pooled import Pooled, as_one
 from jensen.diagnose.progress import Progress, shown
-from jensen.diagnose.rows import check_features, choose, count, first, per_row, weight_of
+from jensen.diagnose.rows import count, first, look, per_row, weight_of
 from jensen.errors import InputError, nearest
 from jensen.fit.data import Data
 from jensen.typing import PRNGKey
@@ -120,12 +120,11 @@ def evidence(
     """
     effort = effort or Effort()
     to_rows, to_q, to_run = jax.random.split(key, 3)
-    model, posterior = inference.bound_model(), inference.posterior
-    if isinstance(posterior, SharesLatent) and rows is not None:
-        name = type(posterior).__name__
+    if isinstance(inference.posterior, SharesLatent) and rows is not None:
+        name = type(inference.posterior).__name__
         raise InputError(f"{name}: one z is behind all data, so rows={rows} cannot be looked at alone")
-    chosen = choose(x, rows, key=to_rows)
-    check_features(inference.model, chosen)
+    inference, chosen = look(inference, x, rows, key=to_rows)
+    model, posterior = inference.bound_model(), inference.posterior
     with shown(progress) as bar:
         if isinstance(posterior, SharesLatent):
             model, chosen = pooled(inference, chosen)

@@ -15,7 +15,7 @@ from jensen.diagnose.estimate import Effort, Estimate
 from jensen.diagnose.evidence import Evidence, evaluate, pooled, summarize
 from jensen.diagnose.optimum import TOLERANCE, Optimum, knows, optimize, tabled
 from jensen.diagnose.progress import Progress, shown
-from jensen.diagnose.rows import check_features, choose, count, per_row, weight_of
+from jensen.diagnose.rows import count, look, per_row, weight_of
 from jensen.diagnose.simulated import Bracket, simulated
 from jensen.diagnose.table import gap_table
 from jensen.fit.data import Data
@@ -132,8 +132,7 @@ def gap(
     effort = effort or Effort()
     to_rows, to_best, to_score, to_evidence, to_simulate = jax.random.split(key, 5)
     shared = isinstance(inference.posterior, SharesLatent)
-    chosen = choose(x, None if shared else rows, key=to_rows)
-    check_features(inference.model, chosen)
+    inference, chosen = look(inference, x, None if shared else rows, key=to_rows)
     model, posterior, looked = inference.bound_model(), inference.posterior, chosen
     if shared:
         model, looked = pooled(inference, chosen)

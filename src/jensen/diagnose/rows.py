@@ -9,14 +9,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import ChecksData, Datum
+from jensen.core import Datum, Inference
 from jensen.diagnose.progress import Progress
 from jensen.errors import InputError
 from jensen.fit.data import Data
+from jensen.fit.enter import centred, check_support, narrowed
 from jensen.typing import PRNGKey, PyTree
 
 BLOCK = 25
 """Most rows in one compiled call: it bounds memory, and progress is shown between calls."""
+
+
+def look(inference: Inference, x: Any, rows: int | None, *, key: PRNGKey) -> tuple[Inference, Datum]:
+    """Return the rows to look at, checked, and the inference, both about the origin of the model's frame.
+
+    Args:
+        inference: The four choices.
+        x: An array (N, D) or ``fit.Data``.
+        rows: How many; ``None`` for all.
+        key: Randomness of the choice.
+
+    Raises:
+        InputError: If ``rows`` is not positive, or the rows do not fit the model.
+    """
+    chosen = _choose(x, rows, key=key)
+    check_support(inference.model, chosen)
+    inference, chosen = centred(inference, chosen)
+    return inference, narrowed(chosen)
 
 
 def choose(x: Any, rows: int | None, *, key: PRNGKey) -> Datum:
@@ -30,6 +49,10 @@ def choose(x: Any, rows: int | None, *, key: PRNGKey) -> Datum:
     Raises:
         InputError: If ``rows`` is not positive.
     """
+    return narrowed(_choose(x, rows, key=key))
+
+
+def _choose(x: Any, rows: int | None, *, key: PRNGKey) -> Datum:
     if rows is not None and rows < 1:
         raise InputError(f"rows is {rows}; it must be at least 1, or None for all rows")
     data = Data.of(x)
@@ -41,11 +64,8 @@ def choose(x: Any, rows: int | None, *, key: PRNGKey) -> Datum:
 
 
 def check_features(model: Any, rows: Datum) -> None:
-    """Refuse rows with another number of columns than the model's, in scikit-learn's words."""
-    found = rows.x.shape[-1]
-    if isinstance(model, ChecksData) and found != model.data_dim:
-        name, expected = type(model).__name__, model.data_dim
-        raise InputError(f"X has {found} features, but {name} is expecting {expected} features as input.")
+    """Refuse rows with another number of columns than the model's, or with values outside its support."""
+    check_support(model, rows)
 
 
 def count(rows: Datum) -> int:

@@ -75,29 +75,38 @@ class BernoulliRow(AbstractObservation):
 
 
 class GaussianRow(AbstractObservation):
-    """Entries N(loc, scale²)."""
+    """Entries N(origin + loc, scale²).
+
+    Attributes:
+        loc: The location, counted from the origin.
+        scale: The standard deviation.
+        origin: Far from zero, a point near the data: x − origin is exact in float32 where origin + loc would
+            be rounded. ``None`` for zero.
+    """
 
     loc: Float[Array, "*b d"]
     scale: Float[Array, "*b d"]
+    origin: Float[Array, "d"] | None = None
 
     def log_prob_entries(self, x: Float[Array, "d"]) -> Float[Array, "d"]:
-        """Return −½((x − loc)/scale)² − log scale − ½ log 2π."""
-        standard = (x - self.loc) / self.scale
+        """Return −½((x − origin − loc)/scale)² − log scale − ½ log 2π."""
+        about = x if self.origin is None else x - self.origin
+        standard = (about - self.loc) / self.scale
         return -0.5 * standard**2 - jnp.log(self.scale) - 0.5 * jnp.log(2 * jnp.pi)
 
     @property
     def mean(self) -> Float[Array, "*b d"]:
-        """The location."""
-        return self.loc
+        """The location, counted from zero."""
+        return self.loc if self.origin is None else self.origin + self.loc
 
     @property
     def mode(self) -> Float[Array, "*b d"]:
-        """The location."""
-        return self.loc
+        """The mean."""
+        return self.mean
 
     def sample(self, *, key: PRNGKey) -> Float[Array, "d"]:
         """Draw a row."""
-        return self.loc + self.scale * jax.random.normal(key, self.loc.shape, self.loc.dtype)
+        return self.mean + self.scale * jax.random.normal(key, self.loc.shape, self.loc.dtype)
 
 
 class CategoricalRow(AbstractObservation):

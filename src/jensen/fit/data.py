@@ -78,6 +78,8 @@ class Data:
         values = np.asarray(values)
         if len(values) != self.num_data:
             raise InputError(f"{name} has {len(values)} rows, x has {self.num_data}: they must agree")
+        if values.dtype.kind in "iu" and values.size and np.abs(values.astype(np.float64)).max() >= 2**31:
+            raise InputError(f"{name} holds integers of 2^31 or more: give them as floats, or recode them")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             row = int(np.argwhere(~np.isfinite(values))[0][0])
             raise InputError(f"{name} holds NaN or infinity, first in row {row}: remove or replace it")

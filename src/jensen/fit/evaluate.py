@@ -14,8 +14,9 @@ import numpy as np
 from jensen.core import Datum, Inference
 from jensen.errors import InputError
 from jensen.fit.data import Data
+from jensen.fit.enter import centred, to_device
 from jensen.fit.fingerprint import Static
-from jensen.fit.prepare import Split, check_fits, to_device
+from jensen.fit.prepare import Split, check_fits
 from jensen.typing import Array, Float, PRNGKey, PyTree
 
 BLOCK = 1_024
@@ -105,8 +106,9 @@ def evaluate(
         raise InputError(f"evaluate: repeats={repeats}, batch_size={batch_size}; both must be at least 1")
     data = Data.of(x)
     check_fits(inference, data)
+    inference, rows = centred(inference, data.rows())
     split = Split.of(inference)
-    blocks = Blocks.of(to_device(data), batch_size)
+    blocks = Blocks.of(to_device(rows), batch_size)
     total = sum(
         bounds(split, split.params, blocks, key=k, num_data=num_data or data.num_data)
         for k in jax.random.split(key, repeats)

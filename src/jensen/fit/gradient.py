@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import optax
 
@@ -12,11 +13,12 @@ from jensen.errors import InputError
 from jensen.fit.chunk import Program, State, chunk_length, start
 from jensen.fit.course import Calendar, Course, Validation, checkpoint_period
 from jensen.fit.data import Data
+from jensen.fit.enter import centred, to_device, uncentred
 from jensen.fit.evaluate import Blocks
 from jensen.fit.explain import explain
 from jensen.fit.fingerprint import Static, array_digest
 from jensen.fit.minimize import Outcome, minimize
-from jensen.fit.prepare import BatchLoss, Split, Trainable, check_fits, to_device
+from jensen.fit.prepare import BatchLoss, Split, Trainable, check_fits
 from jensen.fit.progress import Progress
 from jensen.fit.result import Fitted
 from jensen.fit.run import Run, Session, save
@@ -85,13 +87,14 @@ def gradient(
     _check_options(epochs, steps, stop, validation)
     check_fits(inference, data)
     to_start, to_fit, to_validate = jax.random.split(key, 3)
-    inference = inference.initialize_from(data.rows(), key=to_start)
+    begun = inference.initialize_from(data.rows(), key=to_start)
+    inference, centred_rows = centred(begun, data.rows())
     split = Split.of(inference, trainable)
     split.check_trainable()
     loss = BatchLoss(split.static, data.num_data)
     program = Program(loss, Static(optimizer), data.num_data, size)
-    held_out = None if validation is None else _held_out(inference, Data.of(validation), to_validate)
-    rows = to_device(data)
+    held_out = None if validation is None else _held_out(begun, Data.of(validation), to_validate)
+    rows = to_device(centred_rows)
     state = start(program, split.params, inference.gradient.init(inference), to_fit)
 
     epoch = program.steps_per_epoch if steps is None else None
@@ -106,7 +109,7 @@ def gradient(
     state, reason = _climb(program, course, course.resume(state), split.frozen, rows, loss)
     reason = reason or ("epochs" if steps is None else "steps")
     fitted = Fitted(
-        split.join(course.parameters(state)),
+        uncentred(split.join(course.parameters(state)), begun),
         course.history(int(state.step)),
         reason,
         meta=_meta(program, data, split, state),
@@ -167,7 +170,9 @@ def _check_options(epochs: int | None, steps: int | None, stop: AbstractStop | N
 
 def _held_out(inference: Inference, data: Data, key: PRNGKey) -> Validation:
     check_fits(inference, data, training=False)
-    return Validation(Blocks.of(to_device(data, index=False)), data.weights, key)
+    _, rows = centred(inference, data.rows())
+    rows = eqx.tree_at(lambda d: d.index, rows, None)
+    return Validation(Blocks.of(to_device(rows)), data.weights, key)
 
 
 def _identity(

@@ -9,14 +9,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jensen.core import ChecksData, Datum, Estimate, HasBatchTerm, IndexesData, Inference, SharesLatent
+from jensen.core import Datum, Estimate, HasBatchTerm, IndexesData, Inference, SharesLatent
 from jensen.errors import InputError
 from jensen.fit.data import Data
+from jensen.fit.enter import check_support
 from jensen.fit.fingerprint import Static
 from jensen.nets import fixed
-from jensen.typing import Array, PRNGKey, PyTree, Scalar
+from jensen.typing import PRNGKey, PyTree, Scalar
 
 Trainable = Callable[[Inference], Any]
 """Picks the parts of an inference to train: a node, or a tuple of nodes."""
@@ -109,23 +109,6 @@ class Split:
         return eqx.combine(params, self.frozen, self.static.value)
 
 
-def to_device(data: Data, *, index: bool = True) -> Datum:
-    """Move rows to the device once: numbers in the default float, lengths and indices as integers."""
-    rows, real = data.rows(), jnp.result_type(float)
-
-    def number(leaf: np.ndarray) -> Array:
-        return jnp.asarray(leaf, jnp.int32 if leaf.dtype.kind in "iu" else real)
-
-    return Datum(
-        jnp.asarray(rows.x, real),
-        jax.tree.map(number, rows.cond),
-        jnp.asarray(rows.index) if index else None,
-        None if rows.mask is None else jnp.asarray(rows.mask),
-        None if rows.steps is None else jnp.asarray(rows.steps, jnp.int32),
-        None if rows.weight is None else jnp.asarray(rows.weight, real),
-    )
-
-
 def check_fits(inference: Inference, data: Data, *, training: bool = True) -> None:
     """Refuse data that the inference cannot take.
 
@@ -134,13 +117,7 @@ def check_fits(inference: Inference, data: Data, *, training: bool = True) -> No
             data, or weights under an objective that averages over the batch itself.
     """
     model, posterior, objective = inference.model, inference.posterior, inference.objective
-    if isinstance(model, ChecksData):
-        if data.data_dim != model.data_dim:
-            raise InputError(
-                f"X has {data.data_dim} features, but {type(model).__name__} is expecting {model.data_dim} "
-                "features as input."
-            )
-        model.check_data(data.rows())
+    check_support(model, data.rows())
     if isinstance(posterior, IndexesData):
         name = type(posterior).__name__
         if not training:

@@ -10,11 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import (
+    AbstractCarryModel,
     AbstractGradient,
     AbstractInference,
+    AbstractLatentModel,
     Datum,
     Estimate,
     HasFamily,
+    HasMarkovLatents,
     Losses,
     MeanOverDraws,
     Verdict,
@@ -85,17 +88,29 @@ class Enumerate(AbstractGradient):
             return Verdict(
                 "refused", "Enumerate: no draws to average over a batch; use free_bits_over='datum'"
             )
-        if isinstance(inference.posterior, HasFamily):
-            family = inference.posterior.family
-            size = family(family.initial_params()).support_size
-            draws = _draws(inference)
-            if size**draws > MAX_VALUES:
-                return Verdict(
-                    "refused",
-                    f"Enumerate: {size} values of z to the power of {draws} draws is more than {MAX_VALUES}; "
-                    "use gradients.ScoreFunction(gradients.LeaveOneOut())",
-                )
+        size, draws = _size(inference), _draws(inference)
+        if size is not None and size**draws > MAX_VALUES:
+            return Verdict("refused", _too_many(size, draws))
         return Verdict("exact")
+
+
+def _size(inference: AbstractInference) -> int | None:
+    """Return how many values z has, as far as it is known without data."""
+    model, posterior = inference.model, inference.posterior
+    if isinstance(posterior, HasFamily):
+        return posterior.family(posterior.family.initial_params()).support_size
+    # a carry's prior needs a draw to be written down, a chain's needs a sequence
+    if not isinstance(model, AbstractLatentModel) or isinstance(model, AbstractCarryModel | HasMarkovLatents):
+        return None
+    prior = model.prior_of(None) if issubclass(model.prior_law, AbstractEnumerable) else None
+    return prior.support_size if isinstance(prior, AbstractEnumerable) else None
+
+
+def _too_many(size: int, draws: int) -> str:
+    return (
+        f"Enumerate: {size} values of z to the power of {draws} draws is more than {MAX_VALUES}; "
+        "use gradients.ScoreFunction(gradients.LeaveOneOut())"
+    )
 
 
 def _draws(inference: AbstractInference) -> int:
@@ -105,8 +120,5 @@ def _draws(inference: AbstractInference) -> int:
 
 def _tuples(size: int, draws: int) -> np.ndarray:
     if size**draws > MAX_VALUES:
-        raise CombinationError(
-            f"Enumerate: {size} values of z to the power of {draws} draws is more than {MAX_VALUES}; "
-            "use gradients.ScoreFunction(gradients.LeaveOneOut())"
-        )
+        raise CombinationError(_too_many(size, draws))
     return np.array(list(itertools.product(range(size), repeat=draws)), dtype=np.int32)

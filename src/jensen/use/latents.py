@@ -13,7 +13,7 @@ from jensen.dist import AbstractMoments, Categorical
 from jensen.errors import InputError
 from jensen.typing import Array, PRNGKey
 from jensen.use.afresh import ready
-from jensen.use.rows import inference_of, map_rows
+from jensen.use.rows import in_units, inference_of, map_rows
 
 DRAWS = 64
 """Draws a mean is taken over where it has no closed form."""
@@ -31,7 +31,7 @@ def encode(fitted: Any, x: Any, *, key: PRNGKey | None = None) -> np.ndarray:
         (N, d) means; for a category, the probabilities of its K values.
 
     Raises:
-        InputError: If the number of columns is not the model's.
+        InputError: If the number of columns is not the model's, or a value is outside its support.
     """
     inference, key = inference_of(fitted), _key(key)
     inference = ready(inference, x, key=key)
@@ -50,14 +50,14 @@ def reconstruct(fitted: Any, x: Any, *, key: PRNGKey | None = None) -> np.ndarra
         (N, D) means in the data's own units; for categories, the probabilities (N, D, K).
 
     Raises:
-        InputError: If the model has no likelihood to average, or the number of columns is not the model's.
+        InputError: If the model has no likelihood to average, or x does not fit the model.
     """
     inference, key = inference_of(fitted), _key(key)
     if not isinstance(inference.model, HasObservation):
         name = type(inference.model).__name__
         raise InputError(f"reconstruct: {name} does not separate x from its latents")
     inference = ready(inference, x, key=key)
-    return map_rows(_reconstruction, inference, x, key=key)
+    return in_units(inference, map_rows(_reconstruction, inference, x, key=key))
 
 
 def _mean(inference: Inference, datum: Datum, key: PRNGKey) -> Array:

@@ -13,6 +13,7 @@ from jensen.core import (
     HasExactConditional,
     HasObservation,
     Inference,
+    SharesLatent,
     independent_draws,
 )
 from jensen.errors import InputError
@@ -20,27 +21,30 @@ from jensen.fit import Data
 from jensen.posteriors import Exact
 from jensen.typing import Array, Float, PRNGKey
 from jensen.use.afresh import ready
-from jensen.use.rows import inference_of, map_rows
+from jensen.use.rows import in_units, inference_of, map_rows
 
 
 def impute(fitted: Any, x: Any, *, mask: Any = None, key: PRNGKey, num_samples: int = 256) -> np.ndarray:
     """Return the rows with hidden entries replaced by E[x_hidden | x_observed], categories by the likeliest.
 
-    Exact where the model has exact conditionals. Otherwise z is drawn from q(z | x_observed) and the draws
-    are reweighted by p(x_observed, z)/q(z), so that a poor q costs variance, not bias.
+    Exact where the model has exact conditionals. Otherwise K draws of z from q(z | x_observed) are weighed by
+    p(x_observed, z)/q(z), the weights divided by their sum: consistent as K grows, but at finite K biased
+    towards q, the more the poorer q is. With one z behind all data, E_q[x_hidden | z]: the mean of the
+    posterior predictive given the data q was fitted to, the row's own observed entries adding nothing.
 
     Args:
         fitted: What ``fit.*`` returned, or an ``Inference``.
         x: Rows (N, D), NaN where hidden, or ``fit.Data`` with a mask.
         mask: True where observed; by default wherever x is not NaN.
         key: Randomness of the draws.
-        num_samples: Draws of z per row.
+        num_samples: K, draws of z per row.
 
     Returns:
         (N, D) complete rows; observed entries are unchanged.
 
     Raises:
-        InputError: If nothing is hidden, or the model cannot say what hidden entries should be.
+        InputError: If nothing is hidden, an observed value is outside the support, or the model cannot say
+            what hidden entries should be.
     """
     if not isinstance(x, Data):
         x = np.asarray(x, dtype=np.float64)
@@ -48,13 +52,14 @@ def impute(fitted: Any, x: Any, *, mask: Any = None, key: PRNGKey, num_samples: 
     if x.mask is None or x.mask.all():
         raise InputError("impute: no entry is hidden; mark them by NaN or pass mask= (True where observed)")
     inference = inference_of(fitted)
-    if isinstance(inference.model, HasExactConditional):
+    shared = isinstance(inference.posterior, SharesLatent)
+    if isinstance(inference.model, HasExactConditional) and not shared:
         means = map_rows(_exact, inference, x, key=key)
     elif isinstance(inference.model, HasObservation):
         means = map_rows(_weighted, ready(inference, x, key=key), x, key=key, args=(num_samples,))
     else:
         raise InputError(f"impute: {type(inference.model).__name__} cannot say what hidden entries should be")
-    return np.where(x.mask, x.x, means)
+    return np.where(x.mask, x.x, in_units(inference, means))
 
 
 def _exact(inference: Inference, datum: Datum, key: PRNGKey) -> Float[Array, "d"]:
@@ -65,8 +70,9 @@ def _weighted(inference: Inference, datum: Datum, key: PRNGKey, num_samples: int
     to_q, to_draws = jax.random.split(key)
     model, q = inference.bound_model(), inference.q(datum, key=to_q)
     terms = independent_draws(model, q, datum, num_samples, key=to_draws)
-    exact = isinstance(inference.posterior, Exact)  # then every draw weighs the same
-    log_w = jnp.zeros(num_samples) if exact else terms.log_w
+    # draws of the posterior itself weigh the same
+    equal = isinstance(inference.posterior, Exact | SharesLatent)
+    log_w = jnp.zeros(num_samples) if equal else terms.log_w
     means = jax.vmap(lambda z: model.likelihood(z, datum.cond).mean)(terms.z)
     mean = jnp.tensordot(jax.nn.softmax(log_w), means, axes=1)
     # the mean of category codes has no meaning: the most probable category stands for them

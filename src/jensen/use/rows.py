@@ -7,12 +7,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import ChecksData, Datum, Inference
+from jensen.core import Datum, Inference
 from jensen.errors import InputError
 from jensen.fit import Data, Fitted
+from jensen.fit.enter import centred, check_support, narrowed, origin
 from jensen.typing import PRNGKey, PRNGKeys, PyTree
 
 BLOCK = 256
@@ -33,6 +33,9 @@ def map_rows(
 ) -> PyTree:
     """Apply ``function(inference, datum, key, *args)`` to every row.
 
+    Under a model with a frame, inference and rows are moved to the frame's origin: what comes out as a row
+    is moved back by ``in_units``.
+
     Args:
         function: A function at the top of a module, so that the compiled code is found again.
         inference: The four choices.
@@ -42,31 +45,29 @@ def map_rows(
 
     Returns:
         numpy arrays with a leading axis of rows.
+
+    Raises:
+        InputError: If the number of columns is not the model's, or a value is outside its support.
     """
     data = Data.of(x)
-    check_features(inference.model, data)
-    rows, keys = data.rows(), jax.random.split(key, data.num_data)
+    check_support(inference.model, data.rows())
+    inference, rows = centred(inference, data.rows())
+    rows, keys = narrowed(rows), jax.random.split(key, data.num_data)
     block = min(BLOCK, data.num_data)
     out = []
     for start in range(0, data.num_data, block):
         # the last block is moved back to full length, so that one shape serves all
         begin = max(0, min(start, data.num_data - block))
-        part = jax.tree.map(lambda a, b=begin: _device(a[b : b + block]), rows)
+        part = jax.tree.map(lambda a, b=begin: a[b : b + block], rows)
         got = _mapped(function, inference, part, keys[begin : begin + block], args)
         out.append(jax.tree.map(lambda a, skip=start - begin: np.asarray(a)[skip:], got))
     return jax.tree.map(lambda *parts: np.concatenate(parts), *out)
 
 
-def check_features(model: Any, data: Data) -> None:
-    """Refuse rows with another number of columns than the model's, in scikit-learn's words."""
-    if not isinstance(model, ChecksData) or data.data_dim == model.data_dim:
-        return
-    name, expected = type(model).__name__, model.data_dim
-    raise InputError(f"X has {data.data_dim} features, but {name} is expecting {expected} features as input.")
-
-
-def _device(a: np.ndarray) -> jax.Array:
-    return jnp.asarray(a, jnp.float32) if a.dtype.kind in "fu" else jnp.asarray(a)
+def in_units(inference: Inference, x: np.ndarray) -> np.ndarray:
+    """Return rows that ``map_rows`` got out of the inference in the data's own coordinates."""
+    shift = origin(inference)
+    return x if shift is None else shift + x
 
 
 @eqx.filter_jit

@@ -60,7 +60,8 @@ class Gaussian(AbstractLikelihood):
 
     def __call__(self, params: Float[Array, "p"]) -> GaussianRow:
         """Read the output as means in standardized coordinates."""
-        return GaussianRow(self.frame.leave(params), self.scale)
+        unit, origin = jax.lax.stop_gradient((self.frame.scale, self.frame.shift))
+        return GaussianRow(unit * params, self.scale, origin)
 
     def check(self, x: np.ndarray, mask: np.ndarray | None) -> None:
         """Refuse columns too large for float32."""

@@ -18,7 +18,6 @@ from jensen.core import (
     InitializesFromData,
     Simulates,
 )
-from jensen.errors import InputError
 from jensen.models.static.components import Components
 from jensen.nets import Frame
 from jensen.nets import trainable as all_trainable
@@ -121,9 +120,7 @@ class AbstractGaussianModel(
         return self.components.covariance.at_floor()
 
     def check_data(self, rows: Datum) -> None:
-        """Refuse a single row: it has no spread."""
-        if len(rows.x) < 2:
-            raise InputError(f"{type(self).__name__}: 1 row; a covariance takes at least 2")
+        """Accept any real row; how many a start takes is said there."""
 
 
 def frame_of(rows: Datum, isotropic: bool) -> Frame:

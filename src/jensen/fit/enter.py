@@ -1,0 +1,145 @@
+"""How rows reach the device without losing digits: centred in float64, then in the default float."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.core import ChecksData, Datum, IndexesData, Inference, SharesLatent
+from jensen.errors import InputError, JensenWarning
+from jensen.models.static import HasFrame
+from jensen.nets import column_means
+from jensen.posteriors import Exact
+from jensen.typing import Array, Float
+
+LOST = 1e-3
+"""Share of a column's spread that float32 may round away before the user is told."""
+
+
+def check_support(model: Any, rows: Datum) -> None:
+    """Refuse rows the model cannot be given.
+
+    Raises:
+        InputError: If the number of columns is another (in scikit-learn's words), or an observed value is
+            outside the support.
+    """
+    if not isinstance(model, ChecksData):
+        return
+    found, expected = rows.x.shape[-1], model.data_dim
+    if found != expected:
+        name = type(model).__name__
+        raise InputError(f"X has {found} features, but {name} is expecting {expected} features as input.")
+    model.check_data(rows)
+
+
+def centred(inference: Inference, rows: Datum) -> tuple[Inference, Datum]:
+    """Move the origin of the model's frame to zero, and the rows with it, in float64.
+
+    The centred inference gives the rows the densities the inference gave them, but float32 rounds what is
+    left of a row, not its distance from zero. Nothing is moved under a model without a frame, or a posterior
+    that looks at x in coordinates of its own.
+
+    Args:
+        inference: The four choices.
+        rows: Stacked rows; numpy arrays.
+
+    Returns:
+        The inference with its frame's shift at zero, and the rows less that shift.
+    """
+    shift = origin(inference)
+    if shift is None:
+        return inference, rows
+    x = np.asarray(rows.x, np.float64) - shift
+    x = x if rows.mask is None else np.where(rows.mask, x, 0.0)
+    return _with_origin(inference, jnp.zeros(shift.shape)), eqx.tree_at(lambda d: d.x, rows, x)
+
+
+def uncentred(inference: Inference, original: Inference) -> Inference:
+    """Return a centred inference, trained since, with the origin it had originally."""
+    return inference if origin(original) is None else _with_origin(inference, original.model.frame.shift)
+
+
+def origin(inference: Inference) -> Float[np.ndarray, "d"] | None:
+    """Return what ``centred`` subtracts, in float64; ``None`` where nothing is."""
+    blind = isinstance(inference.posterior, Exact | IndexesData | SharesLatent)
+    if not blind or not isinstance(inference.model, HasFrame):
+        return None
+    return np.asarray(inference.model.frame.shift, np.float64)
+
+
+def narrowed(rows: Datum) -> Datum:
+    """Return rows in the types the device holds, still on the host: reals in the default float.
+
+    Warns:
+        JensenWarning: If a column lies so far from zero that float32 blurs it.
+    """
+    real = np.dtype(jnp.result_type(float))
+    if real == np.float32:
+        _warn_blurred(rows)
+
+    def number(leaf: Any) -> np.ndarray:
+        return np.asarray(leaf, np.int32 if np.asarray(leaf).dtype.kind in "iu" else real)
+
+    return Datum(
+        np.asarray(rows.x, real),
+        jax.tree.map(number, rows.cond),
+        rows.index,
+        rows.mask,
+        None if rows.steps is None else np.asarray(rows.steps, np.int32),
+        None if rows.weight is None else np.asarray(rows.weight, real),
+    )
+
+
+def to_device(rows: Datum) -> Datum:
+    """Move rows to the device once: reals in the default float, lengths and indices as integers."""
+    return jax.tree.map(jnp.asarray, narrowed(rows))
+
+
+def _with_origin(inference: Inference, shift: Float[Array, "d"]) -> Inference:
+    return eqx.tree_at(lambda i: i.model.frame.shift, inference, shift)
+
+
+def _warn_blurred(rows: Datum) -> None:
+    x = np.asarray(rows.x)
+    flat, mask = x.reshape(-1, x.shape[-1]), _observed(rows)
+    low, high = (np.asarray(v, np.float64) for v in _range(flat, mask))
+    size = np.maximum(np.abs(low), np.abs(high))
+    # |mean| ≤ size and, of n values, spread ≥ (high − low)/√2n: most columns need no second look
+    far = (high > low) & (size * (2 * len(flat)) ** 0.5 * 2.0**-24 > LOST * (high - low))
+    if not far.any():
+        return
+    columns = np.flatnonzero(far)
+    some, seen = flat[:, columns], None if mask is None else mask[:, columns]
+    mean = column_means(some, seen, None)
+    spread = np.sqrt(column_means(some, seen, None, about=mean))
+    lost = np.divide(np.abs(mean) * 2.0**-24, spread, out=np.zeros_like(mean), where=spread > 0)
+    worst = int(np.argmax(lost))
+    if lost[worst] > LOST:
+        warnings.warn(
+            f"x: column {columns[worst]} lies at {mean[worst]:.3g} with a spread of {spread[worst]:.3g}, "
+            "which float32 blurs; subtract an offset first",
+            JensenWarning,
+            stacklevel=4,
+        )
+
+
+def _observed(rows: Datum) -> np.ndarray | None:
+    """Return which entries count, one line a row or step; ``None`` for all."""
+    x = np.asarray(rows.x)
+    seen = None if rows.mask is None else np.asarray(rows.mask)
+    if rows.steps is not None:
+        real = np.arange(x.shape[1]) < np.asarray(rows.steps)[:, None]
+        real = np.broadcast_to(real.reshape(*real.shape, *[1] * (x.ndim - 2)), x.shape)
+        seen = real if seen is None else seen & real
+    return None if seen is None else seen.reshape(-1, x.shape[-1])
+
+
+def _range(x: np.ndarray, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    if mask is None:
+        return x.min(0), x.max(0)
+    return np.where(mask, x, np.inf).min(0), np.where(mask, x, -np.inf).max(0)
