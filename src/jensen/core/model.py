@@ -48,33 +48,6 @@ class AbstractCarryModel(AbstractLatentModel):
         """Return log p(x | z, carry), in nats."""
 
 
-class HasRecurrence(AbstractCarryModel, AbstractRecurrence):
-    """A model of sequences that draws z_t given a carry: z_{t−1} itself, or a recurrent state.
-
-    Attributes:
-        step_law: Type of p(z_t | carry_t).
-        carry_dim: Length of the carry's features.
-        cond_dim: Length of one action; 0 for none.
-        seen_dim: Number of leading columns of x that posteriors see; the others are predicted only.
-        remembers: Whether the carry sums up all of z_{1:t−1} and a_{1:t−1}, so that a posterior that sees it
-            needs no memory of its own.
-    """
-
-    step_law: eqx.AbstractVar[type[AbstractDensity]]
-    carry_dim: eqx.AbstractVar[int]
-    cond_dim: eqx.AbstractVar[int]
-    seen_dim: eqx.AbstractVar[int]
-    remembers: ClassVar[bool]
-
-    @abstractmethod
-    def inputs(self, cond: Any, length: int) -> PyTree:
-        """Return what enters each of ``length`` steps (the action before it), computed for all at once."""
-
-    @abstractmethod
-    def observation_from(self, z: Any, carry: PyTree) -> AbstractObservation:
-        """Return p(x_t | z_t, carry_t), a law of one row."""
-
-
 class HasMarkovLatents(AbstractLatentModel):
     """A model of sequences whose z_{t+1} depends on the past through z_t alone."""
 
@@ -107,6 +80,33 @@ class HasLatentDim(AbstractLatentModel):
     """A model that can say how long z is, as families count it; one of another length is then refused."""
 
     latent_dim: eqx.AbstractVar[int]
+
+
+class HasRecurrence(AbstractCarryModel, HasLatentDim, AbstractRecurrence):
+    """A model of sequences that draws z_t given a carry: z_{t−1} itself, or a recurrent state.
+
+    Attributes:
+        step_law: Type of p(z_t | carry_t).
+        carry_dim: Length of the carry's features.
+        cond_dim: Length of one action; 0 for none.
+        seen_dim: Number of leading columns of x that posteriors see; the others are predicted only.
+        remembers: Whether the carry sums up all of z_{1:t−1} and a_{1:t−1}, so that a posterior that sees it
+            needs no memory of its own.
+    """
+
+    step_law: eqx.AbstractVar[type[AbstractDensity]]
+    carry_dim: eqx.AbstractVar[int]
+    cond_dim: eqx.AbstractVar[int]
+    seen_dim: eqx.AbstractVar[int]
+    remembers: ClassVar[bool]
+
+    @abstractmethod
+    def inputs(self, cond: Any, length: int) -> PyTree:
+        """Return what enters each of ``length`` steps (the action before it), computed for all at once."""
+
+    @abstractmethod
+    def observation_from(self, z: Any, carry: PyTree) -> AbstractObservation:
+        """Return p(x_t | z_t, carry_t), a law of one row."""
 
 
 class LooksAtPosterior(AbstractModel):

@@ -4,6 +4,7 @@ from jensen.gradients.analytic import Analytic
 from jensen.gradients.enumerate import Enumerate
 from jensen.gradients.pathwise import DoublyReparam, Reparam, StickTheLanding
 from jensen.gradients.score_function import AbstractBaseline, LeaveOneOut, NoBaseline, ScoreFunction
+from jensen.gradients.straight_through import StraightThrough
 
 __all__ = [
     "AbstractBaseline",
@@ -15,4 +16,5 @@ __all__ = [
     "Reparam",
     "ScoreFunction",
     "StickTheLanding",
+    "StraightThrough",
 ]

@@ -17,7 +17,14 @@ from jensen.core import (
     Verdict,
     live,
 )
-from jensen.dist import AbstractDensity, AbstractDistribution, AbstractEnumerable, Reparameterized, stop
+from jensen.dist import (
+    AbstractCarrying,
+    AbstractDensity,
+    AbstractDistribution,
+    AbstractEnumerable,
+    Reparameterized,
+    stop,
+)
 from jensen.typing import PRNGKey, Scalar
 
 Wrap = Callable[[Any], AbstractDistribution]
@@ -70,6 +77,8 @@ def not_reparameterized(inference: AbstractInference, name: str) -> Verdict | No
     if issubclass(law, Reparameterized):
         return None
     instead = "Enumerate or ScoreFunction" if issubclass(law, AbstractEnumerable) else "ScoreFunction"
+    if issubclass(law, AbstractCarrying):
+        instead = "StraightThrough()"
     return Verdict("refused", f"{name}: {law.__name__} is not reparameterizable; use gradients.{instead}")
 
 

@@ -51,7 +51,7 @@ class Reparam(AbstractGradient):
         state: PyTree,
     ) -> Estimate:
         """Estimate for one datum."""
-        return _along_path(inference, datum, key=key, step=step, num_data=num_data, wrap=lambda q: q)
+        return along_path(inference, datum, key=key, step=step, num_data=num_data, wrap=lambda q: q)
 
     def rule(self, inference: AbstractInference) -> Verdict:
         """Demand a reparameterizable law."""
@@ -79,7 +79,7 @@ class StickTheLanding(AbstractGradient):
         state: PyTree,
     ) -> Estimate:
         """Estimate for one datum."""
-        return _along_path(inference, datum, key=key, step=step, num_data=num_data, wrap=StoppedScore)
+        return along_path(inference, datum, key=key, step=step, num_data=num_data, wrap=StoppedScore)
 
     def rule(self, inference: AbstractInference) -> Verdict:
         """Refuse objectives in which the dropped score does not average to zero."""
@@ -163,7 +163,7 @@ class DoublyReparam(AbstractGradient):
         return Verdict("unbiased")
 
 
-def _along_path(
+def along_path(
     inference: AbstractInference,
     datum: Datum,
     *,
@@ -172,6 +172,16 @@ def _along_path(
     num_data: Any,
     wrap: Wrap,
 ) -> Estimate:
+    """Estimate the gradient along the path of the sample, for one datum.
+
+    Args:
+        inference: The four choices.
+        datum: The datum.
+        key: Randomness.
+        step: Number of the gradient step.
+        num_data: Size of the data set.
+        wrap: What is drawn from in place of q.
+    """
     draws = make_draws(inference, datum, key=key, num_data=num_data, wrap=wrap)
 
     def evaluate(model: Any, posterior: Any) -> Evaluation:

@@ -73,7 +73,7 @@ class LinearGaussianSSM(
         >>> from jensen import fit
         >>> x = np.cumsum(np.random.default_rng(0).normal(size=(1, 60, 1)), axis=1)
         >>> fitted = fit.em(LinearGaussianSSM(1, 1, key=jax.random.key(0)), x, steps=20)
-        >>> 0.8 < fitted.model.transition_matrix[0, 0] < 1.1
+        >>> 0.8 < fitted.model.spectral_radius < 1.1
         True
     """
 

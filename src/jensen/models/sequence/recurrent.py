@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import ChecksData, Datum, HasLatentDim, HasRecurrence, InitializesFromData, Simulates
+from jensen.core import ChecksData, Datum, HasRecurrence, InitializesFromData, Simulates
 from jensen.dist import (
     AbstractDistribution,
     AncestralPath,
@@ -27,7 +27,7 @@ from jensen.typing import Array, Float, PRNGKey, PyTree, Scalar
 M = TypeVar("M", bound="AbstractRecurrentModel")
 
 
-class AbstractRecurrentModel(HasRecurrence, HasLatentDim, Simulates, ChecksData, InitializesFromData):
+class AbstractRecurrentModel(HasRecurrence, Simulates, ChecksData, InitializesFromData):
     """p(x, z) = ∏ p(z_t | carry_t) p(x_t | z_t, carry_t), carry_t made of z_{1:t−1} and a_{1:t−1}.
 
     Attributes:
