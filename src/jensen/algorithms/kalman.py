@@ -245,7 +245,7 @@ def filter(chain: Chain, steps: Int[Array, ""] | None = None) -> Filtered:
         >>> import jax.numpy as jnp
         >>> one = jnp.ones((1, 1))
         >>> chain = Chain(jnp.zeros(1), one, one, jnp.zeros((2, 1)), one, one, jnp.ones((3, 1)))
-        >>> filter(chain).mean[:, 0].round(3).tolist()
+        >>> [round(v, 3) for v in filter(chain).mean[:, 0].tolist()]
         [0.5, 0.8, 0.923]
     """
     chain, offset = collapsed(chain)
