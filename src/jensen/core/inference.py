@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import warnings
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +14,7 @@ import jax
 
 from jensen.core.datum import Datum
 from jensen.core.gradient import AbstractGradient
-from jensen.core.model import AbstractModel, InitializesFromData, live
+from jensen.core.model import AbstractLatentModel, AbstractModel, InitializesFromData, live
 from jensen.core.objective import AbstractObjective, LogMeanOfWeights
 from jensen.core.posterior import AbstractPosterior, SharesLatent
 from jensen.core.verdict import AbstractInference, Verdict, worst
@@ -74,7 +76,7 @@ class Inference(AbstractInference):
         if verdict.kind == "refused":
             raise CombinationError(verdict.reason)
         if verdict.kind == "unverified":
-            warnings.warn(verdict.reason, JensenWarning, stacklevel=2)
+            warnings.warn(verdict.reason, JensenWarning, stacklevel=_caller())
 
     def check(self) -> Verdict:
         """Judge the combination by the rules each member brings.
@@ -102,10 +104,19 @@ class Inference(AbstractInference):
         """Return the part of the prior and of q one datum answers for: 1, or 1/N for one shared z.
 
         Raises:
-            CombinationError: If z is shared by several data under a bound that does not add over data.
+            CombinationError: If z is shared by several data under a bound that does not add over data, or a
+                model that does not part its prior from its likelihood.
         """
         if not isinstance(self.posterior, SharesLatent):
             return 1.0
+        if not isinstance(self.model, AbstractLatentModel) and not (
+            isinstance(num_data, int) and num_data == 1
+        ):
+            raise CombinationError(
+                f"{type(self.model).__name__}.log_joint does not say which part of it is the prior, which counts "
+                f"once for the {num_data} data that share one z; subclass core.AbstractLatentModel, or make all "
+                "data one datum"
+            )
         if isinstance(self.objective, LogMeanOfWeights) and not (isinstance(num_data, int) and num_data == 1):
             raise CombinationError(
                 f"{type(self.objective).__name__} is not additive over the {num_data} data that share one z; "
@@ -131,6 +142,26 @@ class Inference(AbstractInference):
         model = _started(self.model, rows, key=to_model)
         posterior = _started(self.posterior, rows, key=to_posterior)
         return Inference(model, posterior, self.objective, self.gradient)
+
+
+_INSIDE = ("jensen", "equinox", "jax", "jaxtyping", "beartype")
+
+
+def _caller() -> int:
+    """Return the stack level, as ``warnings.warn`` counts it here, of the line that is not a library's.
+
+    Equinox, and type checkers around it, put frames of their own between a class and who calls it, and their
+    number differs by version: so frames are looked at, not counted.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and _is_inside(frame):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _is_inside(frame: FrameType) -> bool:
+    package = frame.f_globals.get("__name__", "").partition(".")[0]
+    return package in _INSIDE or frame.f_code.co_filename.startswith("<@beartype")
 
 
 def _started(member: Any, rows: Datum, *, key: PRNGKey) -> Any:

@@ -25,3 +25,7 @@ __all__ = [
     "split",
     "warn_constant",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

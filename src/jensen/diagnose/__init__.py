@@ -23,3 +23,7 @@ __all__ = [
     "gap",
     "gradient_noise",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

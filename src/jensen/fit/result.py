@@ -32,6 +32,9 @@ class History:
     seconds: float = 0.0
     chunk: int = 1
 
+    def __repr__(self) -> str:
+        return f"History({len(self.step):,} steps, {len(self.validation):,} validations)"
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -50,6 +53,30 @@ class Fitted:
     stop_reason: str
     restarts: np.ndarray = field(default_factory=lambda: np.zeros(0))
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Sum the fit up in at most five lines; the numbers themselves are in ``history``."""
+        four = (
+            self.inference.model,
+            self.inference.posterior,
+            self.inference.objective,
+            self.inference.gradient,
+        )
+        history = self.history
+        steps = int(history.step[-1]) if len(history.step) else 0
+        lines = [
+            "Fitted: " + " × ".join(type(member).__name__ for member in four),
+            f"stopped: {self.stop_reason}",
+            f"steps: {steps:,} in {history.seconds:.1f} s",
+        ]
+        if len(history.bound):
+            lines.append(f"last bound: {history.bound[-1]:.3f} nats per datum")
+            if len(history.validation):
+                lines[-1] += f"; best on validation rows: {np.max(history.validation):.3f}"
+        if len(self.restarts):
+            low, high = np.min(self.restarts), np.max(self.restarts)
+            lines.append(f"restarts: {len(self.restarts)}, final bounds from {low:.3f} to {high:.3f}")
+        return "\n".join(lines)
 
     @property
     def model(self) -> Any:

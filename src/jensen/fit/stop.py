@@ -51,7 +51,7 @@ class Patience(AbstractStop):
         'patience'
     """
 
-    rounds: int
+    rounds: int = 10
     min_delta: float = 0.0
     needs_validation = True
 

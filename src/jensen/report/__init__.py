@@ -6,3 +6,7 @@ from jensen.report import tables
 from jensen.report.page import write
 
 __all__ = ["tables", "write"]
+
+
+def __dir__() -> list[str]:
+    return __all__

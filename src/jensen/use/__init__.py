@@ -6,3 +6,7 @@ from jensen.use.latents import encode, reconstruct
 from jensen.use.missing import impute
 
 __all__ = ["encode", "impute", "reconstruct", "sample", "score"]
+
+
+def __dir__() -> list[str]:
+    return __all__
