@@ -62,7 +62,7 @@ def impute(fitted: Any, x: Any, *, mask: Any = None, key: PRNGKey, num_samples: 
     return np.where(x.mask, x.x, in_units(inference, means))
 
 
-def _exact(inference: Inference, datum: Datum, key: PRNGKey) -> Float[Array, "d"]:
+def _exact(inference: Inference, datum: Datum, key: PRNGKey) -> Float[Array, "*t d"]:
     return inference.model.conditional_mean(datum)
 
 
