@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,29 @@ def one_line_warnings() -> Iterator[None]:
         # said before, with the columns' names, and not for pictures, whose borders never vary
         warnings.filterwarnings("ignore", "x: constant column", JensenWarning)
         yield
+
+
+@contextlib.contextmanager
+def persistent_interrupts() -> Iterator[None]:
+    """Deliver Ctrl-C again when it fell into a callback whose exceptions Python only prints.
+
+    JAX has such a callback in every garbage collection; without this the key press would do nothing.
+    """
+    before = sys.unraisablehook
+
+    def hook(raised: Any) -> None:
+        if raised.exc_type is KeyboardInterrupt:
+            again = threading.Timer(0.05, _thread.interrupt_main)  # by then the callback is over
+            again.daemon = True
+            again.start()
+        else:
+            before(raised)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def cache_folder() -> Path:
