@@ -76,7 +76,7 @@ class Inference(AbstractInference):
         if verdict.kind == "refused":
             raise CombinationError(verdict.reason)
         if verdict.kind == "unverified":
-            warnings.warn(verdict.reason, JensenWarning, stacklevel=_caller())
+            _warn_caller(verdict.reason)
 
     def check(self) -> Verdict:
         """Judge the combination by the rules each member brings.
@@ -147,16 +147,23 @@ class Inference(AbstractInference):
 _INSIDE = ("jensen", "equinox", "jax", "jaxtyping", "beartype")
 
 
-def _caller() -> int:
-    """Return the stack level, as ``warnings.warn`` counts it here, of the line that is not a library's.
+def _warn_caller(message: str) -> None:
+    """Warn at the nearest line that is not a library's.
 
     Equinox, and type checkers around it, put frames of their own between a class and who calls it, and their
-    number differs by version: so frames are looked at, not counted.
+    number differs by version: so frames are looked at, not counted as a ``stacklevel`` is.
     """
-    level, frame = 1, sys._getframe(1)
+    frame = sys._getframe(1)
     while frame.f_back is not None and _is_inside(frame):
-        level, frame = level + 1, frame.f_back
-    return level
+        frame = frame.f_back
+    warnings.warn_explicit(
+        message,
+        JensenWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__", "__main__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
 
 
 def _is_inside(frame: FrameType) -> bool:

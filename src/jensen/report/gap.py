@@ -40,8 +40,10 @@ def number(part: Mapping[str, Any] | None, sign: str = "") -> str:
 
 
 def minus(text: str) -> str:
-    """Set a true minus sign before numbers."""
-    return re.sub(r"(?<![\w–-])-(?=\d)", "−", text)
+    """Set a true minus sign before numbers, and keep an interval and a value ± its error on one line."""
+    text = re.sub(r"(?<![\w–-])-(?=\d)", "−", text)
+    text = re.sub(r"(\[[−\d.]+), ", "\\1,\u00a0", text)
+    return re.sub(r"(?<=\d) ± (?=\d)", "\u00a0±\u00a0", text)
 
 
 def crossing(evidence: Mapping[str, Any]) -> float:
@@ -198,7 +200,8 @@ def _exactly(gap: Mapping[str, Any]) -> str:
 def errors(gap: Mapping[str, Any]) -> str:
     """Say what the two kinds of error are: over rows, and of the estimate itself."""
     said = "± is the standard error over rows: another draw of rows would move the numbers by that much."
-    if is_exact(gap["log_evidence"]) or gap["log_evidence"].get("upper") is None:
+    evidence = gap["log_evidence"]
+    if is_exact(evidence) or evidence.get("upper") is None or crossing(evidence):
         return said
     return said + " The interval between the two sides is the error of estimating log p(x) on these rows."
 

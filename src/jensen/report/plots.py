@@ -212,21 +212,29 @@ def columns(fig: Figure, data: np.ndarray, samples: np.ndarray, names: tuple[str
             ax.set_visible(False)
             continue
         here = data[np.isfinite(data[:, j]), j]
-        low, high = (here.min(), here.max()) if here.size else (samples[:, j].min(), samples[:, j].max())
+        low, high = _span(here, samples[:, j])
         bins = np.linspace(low, high, 24) if high > low else np.linspace(low - 1, high + 1, 24)
         for values, shade, label in ((here, look.BLUE, "data"), (samples[:, j], look.RED, "samples")):
-            seen = np.clip(values, bins[0], bins[-1])
-            weights = np.full(len(seen), 1 / max(len(seen), 1))
+            weights = np.full(len(values), 1 / max(len(values), 1))
             filled = {"alpha": 0.45} if label == "data" else {"histtype": "step", "lw": 1.4}
-            ax.hist(seen, bins=bins, weights=weights, color=shade, label=label, **filled)
+            ax.hist(values, bins=bins, weights=weights, color=shade, label=label, **filled)
         name = names[j]
         ax.set_xlabel(name if len(name) < 23 else name[:22] + "…")
         ax.set_yticks([])
         ax.spines["left"].set_visible(False)
         if j % across == 0:
             ax.set_ylabel("share of rows")
-        if j == 0:
-            ax.legend(loc="best", handlelength=1)
+    shown = axes[0].get_legend_handles_labels()
+    fig.legend(*shown, loc="outside upper left", ncols=2, handlelength=1)
+
+
+def _span(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
+    """Return the range of a column's histogram: the data's, and at most as much again for samples beyond."""
+    least, most = np.quantile(samples, (0.01, 0.99))
+    if not data.size:
+        return float(least), float(most)
+    low, high = float(data.min()), float(data.max())
+    return min(low, max(float(least), 2 * low - high)), max(high, min(float(most), 2 * high - low))
 
 
 def cloud(ax: Axes, data: np.ndarray, samples: np.ndarray) -> None:

@@ -162,7 +162,7 @@ def _tables(view: View) -> list[Any]:
     found: list[Any] = []
     if samples is not None and np.isfinite(samples).all():
         count = min(len(data.columns), 12)
-        high = 0.3 + 1.45 * -(-count // 4)
+        high = 0.5 + 1.45 * -(-count // 4)
         found.append(
             blocks.Figure(
                 look.drawn(lambda fig: plots.columns(fig, seen, samples, data.columns), height=high),
