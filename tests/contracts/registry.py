@@ -45,6 +45,7 @@ POSTERIORS = {
 OBJECTIVES = {
     "ELBO": lambda: objectives.ELBO(2),
     "IWAE": lambda: objectives.IWAE(2),
+    "FIVO": lambda: objectives.FIVO(2),
 }
 BASELINES = {"NoBaseline": gradients.NoBaseline, "LeaveOneOut": gradients.LeaveOneOut}
 GRADIENTS = {

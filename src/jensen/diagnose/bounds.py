@@ -16,6 +16,7 @@ from jensen.algorithms.hmc import Path
 from jensen.algorithms.pilot import equal_length, tune
 from jensen.algorithms.weights import log_mean_exp
 from jensen.core import (
+    AbstractCarryModel,
     AbstractLatentModel,
     Datum,
     HasExactEvidence,
@@ -25,9 +26,10 @@ from jensen.core import (
 from jensen.diagnose.estimate import Effort
 from jensen.diagnose.rows import first
 from jensen.dist import AbstractDensity, AbstractDistribution, AbstractEnumerable, Empty, draw
+from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import Array, PRNGKey
 
-Method = Literal["exact", "enumerate", "ais", "importance"]
+Method = Literal["exact", "enumerate", "particle", "ais", "importance"]
 MAX_VALUES = 4096
 """Most values of z that are summed over."""
 
@@ -35,16 +37,23 @@ MAX_VALUES = 4096
 def methods_for(model: Any, posterior: Any, datum: Datum, *, key: PRNGKey) -> tuple[Method, ...]:
     """Return the ways to log p(x) that apply, the best first, from one datum: all rows are alike."""
     q = posterior(model, datum, key=key)
-    law = model.prior_of(datum.cond) if isinstance(model, AbstractLatentModel) else q
+    law = _law_of_z(model, q, datum)
     closed = isinstance(model, HasExactEvidence | HasExactPosterior)
     few = isinstance(law, AbstractEnumerable) and law.support_size <= MAX_VALUES
     ways: tuple[tuple[Method, bool], ...] = (
         ("exact", closed),
         ("enumerate", few),
+        ("particle", is_stepwise(model)),
         ("ais", _is_smooth(q, key)),
         ("importance", not isinstance(q, Empty)),
     )
     return tuple(name for name, applies in ways if applies)
+
+
+def _law_of_z(model: Any, q: Any, datum: Datum) -> Any:
+    """Return a law with the support of z: the prior where it does not need a path to be written down."""
+    alone = isinstance(model, AbstractLatentModel) and not isinstance(model, AbstractCarryModel)
+    return model.prior_of(datum.cond) if alone else q
 
 
 def _is_smooth(q: AbstractDistribution, key: PRNGKey) -> bool:
@@ -63,7 +72,7 @@ def exact(model: Any, datum: Datum, *, key: PRNGKey) -> Array:
 
 def enumerated(model: Any, q: Any, datum: Datum) -> Array:
     """Return log Σ_z p(x, z)."""
-    law: Any = model.prior_of(datum.cond) if isinstance(model, AbstractLatentModel) else q
+    law: Any = _law_of_z(model, q, datum)
     return logsumexp(jax.vmap(lambda z: model.log_joint(z, datum))(law.support()))
 
 

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import AbstractLatentModel, Datum, Inference, SharesLatent
+from jensen.core import AbstractCarryModel, AbstractLatentModel, Datum, Inference, SharesLatent, score
 from jensen.diagnose.estimate import Estimate
 from jensen.diagnose.rows import check_features, choose, count, weight_of
 from jensen.diagnose.table import columns, number
-from jensen.dist import AbstractDensity, AbstractMoments, DiagGaussian, kl_divergence, kl_per_dimension
+from jensen.dist import AbstractDensity, AbstractMoments, DiagGaussian, draw, kl_per_dimension
 from jensen.errors import InputError
 from jensen.typing import PRNGKey
 
@@ -146,21 +146,24 @@ def _measure(model: Any, posterior: Any, rows: Datum, keys: Any) -> dict[str, An
 
     laws = jax.vmap(infer)(rows, keys)
 
+    def per_dimension(q: Any, datum: Datum, terms: Any) -> Any:
+        # the prior of a carry model needs a path before it can be written down
+        prior = None if isinstance(model, AbstractCarryModel) else model.prior_of(datum.cond)
+        if isinstance(q, DiagGaussian) and isinstance(prior, DiagGaussian):
+            return kl_per_dimension(q, prior)
+        return terms.kl
+
     def one(both: Any) -> dict[str, Any]:
         datum, q, key = both
-        prior = model.prior_of(datum.cond)
-        z, log_q = q.sample_and_log_prob(key=jax.random.fold_in(key, 1))
-        groups = kl_divergence(q, prior, z)
-        diagonal = isinstance(q, DiagGaussian) and isinstance(prior, DiagGaussian)
-        sampled = jnp.atleast_1d(log_q - prior.log_prob(z))
-        total = sampled.sum() if groups is None else groups.sum()
-        aggregate = jax.vmap(lambda other: other.log_prob(z).sum())(laws)
+        terms = score(model, q, draw(q, key=jax.random.fold_in(key, 1)), datum)
+        total = (terms.log_ratio if terms.kl is None else terms.kl).sum()
+        aggregate = jax.vmap(lambda other: other.log_prob(terms.z).sum())(laws)
         mixture = jax.scipy.special.logsumexp(aggregate) - jnp.log(float(len(keys)))
         return {
             "kl": total,
-            "kl_per_dimension": kl_per_dimension(q, prior) if diagonal else groups,
+            "kl_per_dimension": per_dimension(q, datum, terms),
             "mean": q.mean if isinstance(q, AbstractMoments) else None,
-            "information": log_q.sum() - mixture,
+            "information": terms.log_q.sum() - mixture,
         }
 
     return jax.lax.map(one, (rows, laws, keys), batch_size=min(32, len(keys)))

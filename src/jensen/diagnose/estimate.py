@@ -67,6 +67,7 @@ class Effort:
         chains: Annealed chains per datum.
         leapfrog: Gradients per transition.
         pilot: Temperatures of the pilot run that tunes the transitions.
+        particles: Particles per sequence.
         samples: Draws per datum for each ELBO, and for importance weighting.
         steps: Gradient steps towards the best member of the family, per start.
         draws: Draws per such step.
@@ -80,6 +81,7 @@ class Effort:
     chains: int = 16
     leapfrog: int = 4
     pilot: int = 60
+    particles: int = 1000
     samples: int = 1000
     steps: int = 1000
     draws: int = 8
@@ -91,6 +93,7 @@ class Effort:
             "chains": 1,
             "leapfrog": 1,
             "pilot": 3,
+            "particles": 2,
             "samples": 2,
             "steps": 8,
             "draws": 2,

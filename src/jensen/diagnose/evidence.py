@@ -16,6 +16,7 @@ from jensen.diagnose import bounds
 from jensen.diagnose.bounds import Method
 from jensen.diagnose.estimate import Effort, Estimate, finite
 from jensen.diagnose.optimum import knows, optimize, tabled
+from jensen.diagnose.particles import bracketed
 from jensen.diagnose.pooled import Pooled, as_one
 from jensen.diagnose.progress import Progress, shown
 from jensen.diagnose.rows import count, first, look, per_row, weight_of
@@ -37,9 +38,9 @@ class Evidence:
         upper: Mean of the upper sides; ``None`` where there is no way to one.
         lower_kind: ``"exact"``, or ``"stochastic-bound"``: below log p(x) on average.
         upper_kind: ``"exact"``, ``"heuristic"`` (no guarantee), or ``None``.
-        method: ``"exact"``, ``"enumerate"``, ``"ais"`` or ``"importance"``.
+        method: ``"exact"``, ``"enumerate"``, ``"particle"``, ``"ais"`` or ``"importance"``.
         num_data: Number of rows.
-        settings: What the method was run with: temperatures, chains, leapfrog steps or samples.
+        settings: What the method was run with: temperatures, chains, leapfrog steps, particles or samples.
         per_datum: ``log_evidence``, ``lower``, ``upper`` and what else the method saw, one entry per row.
     """
 
@@ -89,15 +90,17 @@ def evidence(
     """Evaluate log p(x).
 
     ``"auto"`` takes the first that applies: the model's closed form; a sum over z where z has at most 4,096
-    values; annealed importance sampling from q where z is real; importance weighting by q elsewhere (a lower
-    bound only: for discrete z no upper side is known). A posterior with parameters per training row is fitted
-    afresh to other rows. With one z behind all data, log p(x_1, …, x_N)/N is evaluated, from all rows.
+    values; for models of sequences a particle filter, with q as its proposal if q is drawn step by step, else
+    the dynamics (for the upper side a second run keeps one path of the first alive); annealed importance
+    sampling from q where z is real; importance weighting by q elsewhere (a lower bound only: for discrete z
+    no upper side is known). A posterior with parameters per training row is fitted afresh to other rows. With
+    one z behind all data, log p(x_1, …, x_N)/N is evaluated, from all rows.
 
     Args:
         inference: The fitted choices.
         x: An array (N, D), or ``fit.Data``.
         key: Randomness; every row gets noise of its own.
-        method: ``"auto"``, ``"exact"``, ``"enumerate"``, ``"ais"`` or ``"importance"``.
+        method: ``"auto"``, ``"exact"``, ``"enumerate"``, ``"particle"``, ``"ais"`` or ``"importance"``.
         rows: Look at this many rows, chosen at random; ``None`` for all.
         effort: How much work; ``Effort()`` by default.
         split: ``"train"`` says that x is the training data, row by row.
@@ -157,6 +160,9 @@ def evaluate(
         given = bounds.Given.nothing(model, posterior, rows, key=key)
         seen = sandwiched(model, posterior, (rows, given), effort, key=key, progress=progress)
         seen = {"log_evidence": seen["lower"], **seen}
+    elif chosen == "particle":
+        seen = bracketed(model, posterior, rows, None, effort, key=key, progress=progress)
+        seen = {"log_evidence": seen["lower"], **seen}
     else:
         seen = per_row(
             lambda rows, keys: _block(model, posterior, chosen, effort, rows, keys),
@@ -208,15 +214,19 @@ def summarize(
         upper_kind=None if upper is None else "exact" if closed else "heuristic",
         method=method,
         num_data=num_data,
-        settings=_settings(method, effort),
+        settings=settings_of(method, effort),
         per_datum=seen,
     )
 
 
-def _settings(method: Method, effort: Effort) -> dict[str, int]:
-    if method == "ais":
-        return {name: getattr(effort, name) for name in ("temperatures", "chains", "leapfrog")}
-    return {"samples": effort.samples} if method == "importance" else {}
+def settings_of(method: Method, effort: Effort) -> dict[str, int]:
+    """Return the numbers a method was run with."""
+    names = {
+        "ais": ("temperatures", "chains", "leapfrog"),
+        "particle": ("particles",),
+        "importance": ("samples",),
+    }
+    return {name: getattr(effort, name) for name in names.get(method, ())}
 
 
 def _legal(model: Any, method: str, legal: tuple[Method, ...]) -> Method:

@@ -11,11 +11,11 @@ import numpy as np
 
 from jensen.core import Datum, HasFamily, Inference, MeanOverDraws, SharesLatent
 from jensen.diagnose.elbo import plain_elbo
-from jensen.diagnose.estimate import Effort, Estimate
+from jensen.diagnose.estimate import Effort, Estimate, finite
 from jensen.diagnose.evidence import Evidence, evaluate, pooled, summarize
 from jensen.diagnose.optimum import TOLERANCE, Optimum, knows, optimize, tabled
 from jensen.diagnose.progress import Progress, shown
-from jensen.diagnose.rows import count, look, per_row, weight_of
+from jensen.diagnose.rows import count, look, per_row, steps_of, weight_of
 from jensen.diagnose.simulated import Bracket, simulated
 from jensen.diagnose.table import gap_table
 from jensen.fit.data import Data
@@ -42,7 +42,8 @@ class Gap:
         flags: One line for each thing a reader must know before trusting the numbers.
         num_data: Rows averaged over.
         split: ``"train"``, ``"test"``, ...
-        units: Always nats per datum.
+        units: Always nats per datum; a sequence is one datum.
+        mean_steps: Mean number of real steps of a sequence; ``None`` where data are no sequences.
     """
 
     log_evidence: Evidence
@@ -57,12 +58,26 @@ class Gap:
     num_data: int
     split: str
     units: str = UNITS
+    mean_steps: float | None = None
+
+    @property
+    def per_step(self) -> dict[str, float] | None:
+        """The same terms in nats per real step, total nats over total steps; ``None`` without steps."""
+        if not self.mean_steps:
+            return None
+        names = ("log_evidence", "elbo", "approximation", "amortization", "total")
+        terms = {name: getattr(self, name).value for name in names}
+        return {name: value / self.mean_steps for name, value in terms.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``gap.json`` holds; what is not known is ``None``."""
         terms = {
             name: getattr(self, name).to_json() for name in ("elbo", "approximation", "amortization", "total")
         }
+        each = self.per_step
+        steps = {} if each is None else {
+            "per_step": {name: finite(value) for name, value in each.items()}, "mean_steps": self.mean_steps
+        }  # fmt: skip
         return {
             "log_evidence": self.log_evidence.to_json(),
             **terms,
@@ -70,6 +85,7 @@ class Gap:
             "units": self.units,
             "num_data": self.num_data,
             "split": self.split,
+            **steps,
         }
 
     def __str__(self) -> str:
@@ -216,6 +232,8 @@ def _assemble(
     kept = converged if converged.any() else np.ones(n, bool)
     known = converged.any() and np.isfinite(scores.best[kept]).all()
     log_p = evidence.per_datum["log_evidence"]
+    pooled_rows = isinstance(inference.posterior, SharesLatent)
+    steps = None if pooled_rows else steps_of(inference.model, rows)
     columns = {
         **evidence.per_datum,
         "elbo": scores.elbo,
@@ -224,6 +242,7 @@ def _assemble(
         "amortization": scores.best - scores.elbo,
         "total": log_p - scores.elbo,
         "converged": converged,
+        **({} if steps is None else {"steps": steps}),
         "index": np.arange(n) if rows.index is None else np.asarray(rows.index),
     }
     weight = weight_of(rows)
@@ -251,6 +270,7 @@ def _assemble(
         flags=_flags(evidence, best, converged, approximation, amortization),
         num_data=int(kept.sum()) * scale,
         split=split,
+        mean_steps=None if steps is None else Estimate.mean(steps[kept], weight).value,
     )
 
 

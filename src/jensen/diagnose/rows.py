@@ -14,6 +14,7 @@ from jensen.diagnose.progress import Progress
 from jensen.errors import InputError
 from jensen.fit.data import Data
 from jensen.fit.enter import centred, check_support, narrowed
+from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import PRNGKey, PyTree
 
 BLOCK = 25
@@ -81,6 +82,13 @@ def first(rows: Datum) -> Datum:
 def weight_of(rows: Datum) -> np.ndarray | None:
     """Return the row weights as the host sees them."""
     return None if rows.weight is None else np.asarray(rows.weight)
+
+
+def steps_of(model: Any, rows: Datum) -> np.ndarray | None:
+    """Return how many real steps every row has; ``None`` where rows are no sequences."""
+    if rows.steps is not None:
+        return np.asarray(rows.steps)
+    return np.full(count(rows), rows.x.shape[1]) if is_stepwise(model) else None
 
 
 def per_row(

@@ -16,8 +16,9 @@ from jensen.core import Datum, HasFamily, IndexesData, Simulates
 from jensen.diagnose import bounds
 from jensen.diagnose.bounds import Method
 from jensen.diagnose.estimate import Effort, finite
-from jensen.diagnose.evidence import sandwiched
+from jensen.diagnose.evidence import sandwiched, settings_of
 from jensen.diagnose.optimum import optimize, tabled
+from jensen.diagnose.particles import bracketed
 from jensen.diagnose.progress import Progress
 from jensen.diagnose.rows import count, first, per_row
 from jensen.dist import AbstractDensity
@@ -34,7 +35,7 @@ class Bracket:
         confidence: 0.95, or 1 where log p(x) is exact.
         num_data: Number of simulated rows.
         method: How log p(x) was bracketed.
-        settings: Temperatures, chains and leapfrog steps, or samples.
+        settings: Temperatures, chains and leapfrog steps, or particles, or samples.
         per_datum: ``lower`` and ``upper`` of each row, before the allowance for finitely many rows.
     """
 
@@ -61,9 +62,9 @@ def simulated(
 ) -> Bracket | None:
     """Simulate as many rows as given (same conditions and missing entries) and bracket their log p(x).
 
-    The latent that generated a row is an exact draw of its posterior: it starts the backward chain, and
-    nothing else sees it. Every row has noise of its own, so the two means, moved apart by log(2/α)/N, hold
-    the truth with probability 1 − α.
+    The latent that generated a row is an exact draw of its posterior: it starts the backward chain, or is the
+    path that a second particle filter keeps, and nothing else sees it. Every row has noise of its own, so the
+    two means, moved apart by log(2/α)/N, hold the truth with probability 1 − α.
 
     Args:
         model: The model as the draws see it.
@@ -92,6 +93,9 @@ def simulated(
         known = (data, bounds.Given.exactly(latents))
         out = sandwiched(model, posterior, known, effort, key=to_run, progress=progress)
         low, high = out["lower"], out["upper"]
+    elif method == "particle":
+        out = bracketed(model, posterior, data, latents, effort, key=to_run, progress=progress)
+        low, high = out["lower"], out["upper"]
     else:
         low, high = per_row(
             lambda rows, keys: _bracket(model, posterior, method, effort, rows, keys),
@@ -105,9 +109,7 @@ def simulated(
         mean = float(seen["lower"].mean())
         return Bracket(mean, mean, 1.0, num, method, {}, seen)
     certified = interval(seen["lower"], seen["upper"])
-    names = ("temperatures", "chains", "leapfrog") if method == "ais" else ("samples",)
-    settings = {name: getattr(effort, name) for name in names}
-    return Bracket(*certified, num, method, settings, seen)
+    return Bracket(*certified, num, method, settings_of(method, effort), seen)
 
 
 @eqx.filter_jit

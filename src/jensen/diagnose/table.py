@@ -35,9 +35,10 @@ def number(value: float | None) -> str:
 def gap_table(gap: Gap) -> str:
     """Write the decomposition as a table with its settings and flags."""
 
-    def row(name: str, estimate: Any) -> tuple[str, str, str]:
+    def row(name: str, estimate: Any) -> tuple[str, ...]:
         value, se = estimate
-        return name, number(value), "" if math.isnan(se) else f"± {se:.3f}"
+        cells = name, number(value), "" if math.isnan(se) else f"± {se:.3f}"
+        return (*cells, f"{number(value / gap.mean_steps)} a step") if gap.mean_steps else cells
 
     evidence = gap.log_evidence
     rows = [
