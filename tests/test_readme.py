@@ -15,7 +15,13 @@ import pytest
 import jensen
 
 ROOT = Path(__file__).resolve().parents[1]
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.M | re.S)
+
+
+def blocks_of(name: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", (ROOT / name).read_text(), flags=re.M | re.S)
+
+
+BLOCKS = blocks_of("README.md")
 OPTIONAL = ("jensen.cli", "jensen.__main__")
 
 
@@ -28,6 +34,16 @@ def test_readme_has_its_examples():
 def test_readme_block_runs(block, tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
+def test_recipes_run_in_order(tmp_path):
+    blocks = blocks_of("docs/recipes.md")
+    assert len(blocks) >= 9
+    (tmp_path / "recipes.py").write_text("\n".join(blocks))
+    run = subprocess.run(
+        [sys.executable, "recipes.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert run.returncode == 0, run.stderr[-2000:]
 
