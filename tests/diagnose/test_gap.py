@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jensen as jn
-from jensen import diagnose, families, fit, gradients, models, objectives, posteriors
+from jensen import diagnose, dist, families, fit, gradients, models, objectives, posteriors
 
 gap_module = importlib.import_module("jensen.diagnose.gap")
 KEY = jax.random.key(11)
@@ -261,3 +261,37 @@ def test_certified_intervals_cover_the_truth_of_95_of_100_models(linear):
         widths.append(out.width)
     print(f"held {held} of 100; width median {np.median(widths):.4f}, largest {max(widths):.4f}")
     assert held >= 95 and max(widths) <= 0.25
+
+
+# ---- judgements that were once wrong -------------------------------------------------------------------------------
+
+
+def test_a_climb_that_is_still_far_away_is_not_called_converged():
+    """The posterior lies 300 units from every start: no number of nats gained at a rate near zero tells."""
+    model = models.Decoder(
+        2, prior=models.priors.LearnedGaussian(1), likelihood="gaussian", widths=(), key=KEY
+    )
+    model = eqx.tree_at(lambda m: m.prior.loc, model, jnp.array([300.0]))
+    q = posteriors.PerDatum(families.FullGaussian(1), num_data=3, key=KEY)
+    inference = jn.Inference(model, q, objectives.ELBO(), gradients.Reparam())
+    z = 300.0 + np.random.default_rng(0).normal(size=(3, 1)).astype(np.float32)
+    x = np.asarray(jax.vmap(lambda z: model.likelihood(z, None).mean)(jnp.asarray(z)))
+    effort = diagnose.Effort(steps=200, samples=200, temperatures=20, chains=2, pilot=10)
+    gap = diagnose.gap(inference, x, key=KEY, effort=effort)
+    assert not gap.per_datum["converged"].any()
+    assert any("had not converged" in flag for flag in gap.flags)
+
+
+def test_the_plain_bound_of_few_draws_is_unbiased():
+    """Its control variate is fitted to other draws than it corrects."""
+    from jensen.diagnose.elbo import plain_elbo
+
+    model = models.Decoder(3, 2, likelihood="gaussian", widths=(), key=KEY)
+    q, datum = (
+        dist.DiagGaussian(jnp.array([1.5, -1.0]), jnp.array([1.5, 0.7])),
+        jn.Datum(jnp.array([1.0, 2.0, -1.0])),
+    )
+    few = jax.jit(jax.vmap(lambda key: plain_elbo(model, q, datum, 4, key=key)[0]))
+    seen = np.asarray(few(jax.random.split(KEY, 40_000)), np.float64)
+    truth, se = plain_elbo(model, q, datum, 400_000, key=jax.random.key(9))
+    assert abs(seen.mean() - float(truth)) < 4.5 * np.hypot(seen.std() / 200, float(se))

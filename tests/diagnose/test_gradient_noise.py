@@ -73,3 +73,23 @@ def test_bad_requests_are_refused():
         diagnose.gradient_noise(inference, X, key=KEY, batch_size=301)
     with pytest.raises(InputError, match="at least 2 rows and 2 repeats"):
         diagnose.gradient_noise(inference, X, key=KEY, batch_size=5, repeats=1)
+
+
+def test_moments_of_a_finite_population_are_its_own():
+    """Three rows, all looked at: the signal is the mean gradient, the noise that of picking one of them."""
+    model = models.Gaussian.with_parameters(np.zeros(1), np.eye(1))
+    inference = jn.Inference(model, posteriors.Exact(), objectives.ELBO(), gradients.Analytic())
+    out = diagnose.gradient_noise(
+        inference, np.array([[0.0], [2.0], [7.0]]), key=KEY, batch_size=1, rows=None, depth=3
+    )
+    group = out["model.components.means"]
+    assert group.signal == pytest.approx(9.0, rel=1e-3)
+    assert group.minibatch == pytest.approx(np.var([0.0, 2.0, 7.0]), rel=1e-3)
+
+
+def test_one_z_for_all_rows_has_no_gradient_per_row():
+    q = posteriors.Global(families.DiagGaussian(1), key=KEY)
+    model = models.Decoder(2, 1, likelihood="gaussian", widths=(), key=KEY)
+    inference = jn.Inference(model, q, objectives.ELBO(), gradients.Reparam())
+    with pytest.raises(InputError, match="one z is drawn for a whole batch"):
+        diagnose.gradient_noise(inference, X, key=KEY, batch_size=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import equinox as eqx
 import fit_toys as toys
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,9 @@ import jensen as jn
 from jensen import fit
 from jensen.errors import InputError, JensenWarning, NonFiniteError
 from jensen.fit.chunk import Program, State, advance, batch_at, chunk_length, start
+from jensen.fit.enter import to_device
 from jensen.fit.evaluate import Blocks, bounds
 from jensen.fit.fingerprint import Static
-from jensen.fit.enter import to_device
 from jensen.fit.prepare import BatchLoss, Split
 
 KEY = jax.random.key(0)
@@ -310,3 +311,26 @@ def test_training_repeats_no_warning_of_a_clean_fit():
     with warnings.catch_warnings():
         warnings.simplefilter("error", JensenWarning)
         fit.gradient(toys.vae(), toys.rows(), key=KEY, optimizer=optax.adam(1e-3), steps=1)
+
+
+def test_what_is_held_keeps_its_bits_on_the_first_fit_too():
+    inference = toys.vae()
+    held = eqx.tree_at(lambda i: i.model.net.layers[-1].bias, inference, replace_fn=lambda b: b + 5.0)
+    fitted = fit.gradient(
+        held, toys.rows(), key=KEY, optimizer=optax.sgd(1e-3), steps=2, trainable=lambda i: i.posterior
+    )
+    before, after = (
+        jax.tree.leaves(eqx.filter(m, eqx.is_array)) for m in (held.model, fitted.inference.model)
+    )
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_checkpoints_leave_no_mark_on_when_a_fit_is_judged(tmp_path):
+    def run(**options):
+        return fit.gradient(
+            toys.vae(), toys.rows(), key=KEY, optimizer=optax.adam(1e-2), steps=330,
+            validation=toys.rows(8, seed=1), stop=fit.Patience(50), **options,
+        ).history.validation_step.tolist()  # fmt: skip
+
+    assert run() == run(run=fit.Run(tmp_path, checkpoint_every=70)) == [100, 200, 300, 330]

@@ -40,9 +40,22 @@ def plain_elbo(model: Any, q: Any, datum: Datum, num: int, *, key: PRNGKey) -> t
     log_w, control = jax.tree.map(
         lambda leaf: leaf.reshape(-1), jax.lax.map(chunk, jax.random.split(key, chunks))
     )
-    total = size * chunks
-    variance = control.var()
-    covariance = ((log_w - log_w.mean()) * (control - control.mean())).mean()
-    slope = jnp.where(variance > 1e-12, covariance / jnp.maximum(variance, 1e-12), 0.0)
-    controlled = log_w - slope * control
-    return controlled.mean(), controlled.std(ddof=1) / total**0.5
+    controlled = log_w - _slope(log_w, control) * control
+    return controlled.mean(), controlled.std(ddof=1) / (size * chunks) ** 0.5
+
+
+def _slope(log_w: Array, control: Array) -> Array:
+    """Return the best factor of the control for each draw, fitted to the draws of the other half.
+
+    Fitted to all of them it would see the draw it corrects, and bias the mean.
+    """
+    odd = jnp.arange(len(log_w)) % 2
+
+    def fitted(half: int) -> Array:
+        w = (odd == half).astype(log_w.dtype)
+        w = w / jnp.maximum(w.sum(), 1.0)
+        centred = control - w @ control
+        variance, covariance = w @ centred**2, w @ ((log_w - w @ log_w) * centred)
+        return jnp.where(variance > 1e-12, covariance / jnp.maximum(variance, 1e-12), 0.0)
+
+    return jnp.where(odd == 0, fitted(1), fitted(0))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import Datum, HasBatchTerm, Inference
+from jensen.core import Datum, HasBatchTerm, Inference, SharesLatent
 from jensen.diagnose.rows import choose, count
 from jensen.diagnose.table import columns
 from jensen.errors import InputError
@@ -91,7 +91,9 @@ def gradient_noise(
 
     By the law of total variance, for B of N data picked without replacement and z drawn anew for each,
 
-        Var(g) = (1/B) [ (N−B)/(N−1) · Var_x(E[g | x]) + E_x Var(g | x) ].
+        Var(g) = (1/B) [ (1 − B/N) · S²_x(E[g | x]) + E_x Var(g | x) ],
+
+    S² being the sample variance over the N rows.
 
     Args:
         inference: The choices, at the parameters of interest.
@@ -106,8 +108,8 @@ def gradient_noise(
         The groups; print them for a table.
 
     Raises:
-        InputError: On fewer than 2 rows or repeats, a batch larger than the data, or an objective with a term
-            across data.
+        InputError: On fewer than 2 rows or repeats, a batch larger than the data, or where a datum has no
+            gradient alone: an objective with a term across data, one z shared by all of them.
     """
     data = Data.of(x)
     if repeats < 2 or (rows is not None and rows < 2) or data.num_data < 2:
@@ -120,20 +122,25 @@ def gradient_noise(
         raise InputError(
             "gradient_noise: the objective has a term across data, a datum has no gradient alone"
         )
+    if isinstance(inference.posterior, SharesLatent):
+        raise InputError(
+            "gradient_noise: one z is drawn for a whole batch, a datum has no gradient alone; "
+            "use a posterior with a z per datum"
+        )
     to_rows, to_run = jax.random.split(key)
     chosen = choose(data, rows, key=to_rows)
     n = count(chosen)
     keys = jax.random.split(to_run, (n, repeats))
     means, squares, within = _moments(inference, chosen, keys, data.num_data)
-    picked = (data.num_data - batch_size) / (data.num_data - 1)
+    picked, unseen = 1 - batch_size / data.num_data, 1 - n / data.num_data
     totals: dict[str, list[float]] = {}
     leaves = zip(*(jax.tree_util.tree_leaves_with_path(t) for t in (means, squares, within)), strict=True)
     for (path, mean), (_, square), (_, inside) in leaves:
         mean, square, inside = (np.asarray(a, np.float64) / n for a in (mean, square, inside))
         between = (square - mean**2) * n / (n - 1)  # of the averages over repeats
-        signal = mean**2 - between / n
-        row = totals.setdefault(_name(path, depth), [0.0, 0.0, 0.0, 0.0])
         data_part = between - inside / repeats
+        signal = mean**2 - (unseen * data_part + inside / repeats) / n
+        row = totals.setdefault(_name(path, depth), [0.0, 0.0, 0.0, 0.0])
         for i, part in enumerate((mean.size, signal.sum(), data_part.sum() * picked, inside.sum())):
             row[i] += float(part)
     groups = tuple(

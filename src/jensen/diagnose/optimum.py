@@ -30,7 +30,8 @@ class Optimum(NamedTuple):
 
     Attributes:
         params: Family parameters, (N, p).
-        converged: Whether the chosen climb had stopped gaining, (N,).
+        converged: Whether a climb that ended no lower than the best, within the tolerance, had stopped
+            gaining, (N,).
         apart: How far the bounds of the two starts ended from each other, in nats, (N,).
     """
 
@@ -61,10 +62,10 @@ def _climb(model: Any, posterior: Any, fresh: bool, effort: Effort, rows: Datum,
             lambda p: plain_elbo(model, family(p), datum, effort.samples, key=judge), members
         )
         best = jnp.argmax(jnp.where(jnp.isfinite(value), value, -jnp.inf))
-        climb = jnp.where(best == 1, 1, 0)
-        gain, noise = climbs.gain[climb], climbs.gain_se[climb]
-        done = (gain < TOLERANCE + 3 * noise) & (noise < RESOLUTION)
-        return Optimum(members[best], done & jnp.isfinite(value[best]), jnp.abs(value[0] - value[1]))
+        arrived = (climbs.gain < TOLERANCE + 3 * climbs.gain_se) & (climbs.gain_se < RESOLUTION)
+        near = value[:2] > value[best] - TOLERANCE
+        done = (arrived & near).any() & jnp.isfinite(value[best])
+        return Optimum(members[best], done, jnp.abs(value[0] - value[1]))
 
     return jax.vmap(one)(rows, keys)
 

@@ -20,6 +20,9 @@ from jensen.typing import PRNGKey, PyTree
 CHECKPOINT_EPOCHS = 10
 CHECKPOINT_STEPS = 1_000
 
+JUDGE_STEPS = 100
+"""Least steps between validations where a fit counts steps, not epochs."""
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -42,18 +45,19 @@ class Calendar:
     Attributes:
         total: Steps of the whole fit.
         chunk: Most steps between two looks.
-        validate: Steps between validations; ``None`` for every look, 0 for never.
+        judge: Steps between two validations and looks of the stopping rule; 0 for none. Nothing else
+            decides when a fit ends, so that checkpoints and the chunk leave no mark on it.
         checkpoint: Steps between checkpoints; 0 for none.
     """
 
     total: int
     chunk: int
-    validate: int | None
+    judge: int
     checkpoint: int
 
     def boundary(self, step: int) -> int:
         """Return the next step to look at after ``step``; the same step at the end."""
-        ends = [(step // every + 1) * every for every in (self.validate, self.checkpoint) if every]
+        ends = [(step // every + 1) * every for every in (self.judge, self.checkpoint) if every]
         return min(self.total, step + self.chunk, *ends)
 
 
@@ -95,18 +99,16 @@ class Course:
         step = int(state.step)
         self._bounds[step - len(values) : step] = values
         self._events += events
-        due = self._validation is not None and (
-            step % self.calendar.validate == 0 or step == self.calendar.total
-            if self.calendar.validate
-            else True
-        )
-        if due:
+        judge = self.calendar.judge
+        due = judge > 0 and (step % judge == 0 or step == self.calendar.total)
+        checked = due and self._validation is not None
+        if checked:
             self._validate(step, state.params)
         latest = self._checked[-1][1] if self._checked else None
-        self._report(step, float(values.mean()), latest if due else None)
+        self._report(step, float(values.mean()), latest if checked else None)
         self.bar.show(step, float(values.mean()), latest)
-        if self._stop is not None:
-            self.reason = self._stop.reason(Seen(self._bounds[:step], self._validated(), due))
+        if self._stop is not None and due:
+            self.reason = self._stop.reason(Seen(self._bounds[:step], self._validated(), checked))
         if self.calendar.checkpoint and step % self.calendar.checkpoint == 0:
             self.checkpoint(state)
         return self.reason

@@ -20,6 +20,7 @@ from jensen.fit.prepare import Split, Trainable, check_fits
 from jensen.fit.progress import Progress
 from jensen.fit.result import Fitted, History
 from jensen.fit.run import Run, Session, save
+from jensen.fit.start import start_from
 from jensen.gradients import Analytic
 from jensen.models.sequence.linear_gaussian_given import UNSTABLE
 from jensen.models.sequence.linear_gaussian_units import HasSpectralRadius
@@ -96,7 +97,7 @@ def em(
     check_fits(inference, data)
     if key is None:
         key = jax.random.key(int(array_digest(eqx.filter(model, eqx.is_array))[:7], 16))
-    inference = inference.initialize_from(data.rows(), key=key)
+    inference = start_from(inference, data, trainable, key=key)
     split = Split.of(inference, trainable)
     split.check_trainable()
     free = jax.tree.map(lambda leaf: leaf is not None, split.params.model, is_leaf=lambda leaf: leaf is None)
@@ -105,8 +106,8 @@ def em(
     if isinstance(model, HasFloor) and (low := int(np.sum(model.at_floor()))):
         course.event(f"{low} variance{'s' * (low > 1)} at the floor of 1e-6 of the columns' own")
         warnings.warn(
-            f"{type(model).__name__}: {course.events[-1]}; there are duplicated or too few rows, or too many "
-            "components",
+            f"{type(model).__name__}: {course.events[-1]}; rows repeat or are few, components "
+            "are many, or columns determine each other",
             JensenWarning,
             stacklevel=2,
         )

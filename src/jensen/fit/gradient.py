@@ -11,7 +11,7 @@ import optax
 from jensen.core import Datum, Inference
 from jensen.errors import InputError
 from jensen.fit.chunk import Program, State, chunk_length, start
-from jensen.fit.course import Calendar, Course, Validation, checkpoint_period
+from jensen.fit.course import JUDGE_STEPS, Calendar, Course, Validation, checkpoint_period
 from jensen.fit.data import Data
 from jensen.fit.enter import centred, to_device, uncentred
 from jensen.fit.evaluate import Blocks
@@ -22,6 +22,7 @@ from jensen.fit.prepare import BatchLoss, Split, Trainable, check_fits
 from jensen.fit.progress import Progress
 from jensen.fit.result import Fitted
 from jensen.fit.run import Run, Session, save
+from jensen.fit.start import start_from
 from jensen.fit.stop import AbstractStop
 from jensen.typing import PRNGKey, PyTree
 
@@ -54,12 +55,12 @@ def gradient(
         epochs: Passes over the data; either this or ``steps``.
         steps: Gradient steps.
         batch_size: Rows a step, at most N; an epoch is ⌊N / batch_size⌋ steps. All rows by default.
-        validation: Rows held out; their bound is taken after every epoch (chunk of steps), with the same
-            noise each time.
+        validation: Rows held out; their bound is taken after every epoch (of at least 100 steps, where steps
+            are counted), with the same noise each time.
         stop: A rule that may end the fit early, ``fit.Patience`` or ``fit.Converged``.
         run: A run directory for checkpoints, metrics and the model.
-        trainable: Picks what to train, as in ``lambda inference: inference.model``; the rest keeps its bits.
-            By default everything.
+        trainable: Picks what to train, as in ``lambda inference: inference.model``; the rest keeps its bits,
+            and a member of which a part is held chooses no start from the data. By default everything.
 
     Returns:
         The fitted inference, its history (nats per datum) and the reason it stopped: ``"epochs"``,
@@ -87,7 +88,7 @@ def gradient(
     _check_options(epochs, steps, stop, validation)
     check_fits(inference, data)
     to_start, to_fit, to_validate = jax.random.split(key, 3)
-    begun = inference.initialize_from(data.rows(), key=to_start)
+    begun = start_from(inference, data, trainable, key=to_start)
     inference, centred_rows = centred(begun, data.rows())
     split = Split.of(inference, trainable)
     split.check_trainable()
@@ -98,11 +99,12 @@ def gradient(
     state = start(program, split.params, inference.gradient.init(inference), to_fit)
 
     epoch = program.steps_per_epoch if steps is None else None
+    watched = held_out is not None or stop is not None
     session = None if run is None else Session(run, _identity(program, split, rows, held_out, stop, key))
     calendar = Calendar(
         total=steps if steps is not None else (epochs or 0) * program.steps_per_epoch,
         chunk=chunk_length(split.params, size or data.num_data),
-        validate=epoch if held_out is not None else 0,
+        judge=(epoch or max(program.steps_per_epoch, JUDGE_STEPS)) if watched else 0,
         checkpoint=0 if run is None else checkpoint_period(run.checkpoint_every, epoch),
     )
     course = Course(split, calendar, num_data=data.num_data, validation=held_out, stop=stop, session=session)

@@ -12,7 +12,7 @@ from jensen.dist import AbstractDistribution, FullGaussian
 from jensen.models.static.components import Components
 from jensen.models.static.factor_covariance import AbstractFactorCovariance, FactorCovariance
 from jensen.models.static.factor_model import AbstractFactorModel, check_dimensions, factor_frame, started
-from jensen.models.static.raw import floored
+from jensen.models.static.raw import exactly
 from jensen.nets import Frame
 from jensen.typing import PRNGKey
 
@@ -65,7 +65,7 @@ class FactorAnalysis(AbstractFactorModel):
         """
         frame, standard, noise = factor_frame(loadings, noise_variance, mean, isotropic=False)
         model = cls(*standard.shape, key=jax.random.key(0))
-        structure = FactorCovariance(standard, floored(noise))
+        structure = FactorCovariance(standard, exactly(noise))
         return started(model, Components(jnp.zeros((1, len(noise))), structure), frame)
 
     @property

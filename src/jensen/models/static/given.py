@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.models.static.components import Components
-from jensen.models.static.covariance import AnyCovariance
+from jensen.models.static.covariance import VARIANCE_FLOOR, AnyCovariance
 from jensen.models.static.framed import common_unit
 from jensen.nets import Frame
 
@@ -14,7 +14,7 @@ from jensen.nets import Frame
 def given(
     weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, structure: type[AnyCovariance]
 ) -> tuple[Components, Frame]:
-    """Return components with these parameters, in the frame that standardizes the law they describe.
+    """Return components with these parameters, in a frame centred on the law with the components' own unit.
 
     Args:
         weights: (K,).
@@ -27,8 +27,8 @@ def given(
     """
     k, d = means.shape
     shift = weights @ means
-    within = structure.variances(covariances, k, d)
-    spread = np.sqrt(weights @ (within + (means - shift) ** 2))
+    within = weights @ structure.variances(covariances, k, d)
+    spread = np.sqrt(np.maximum(within, VARIANCE_FLOOR * (weights @ (means - shift) ** 2)))
     frame = Frame(jnp.asarray(shift, jnp.float32), jnp.asarray(spread, jnp.float32))
     frame = common_unit(frame) if structure.isotropic else frame
     scale = np.asarray(frame.scale, np.float64)

@@ -13,9 +13,10 @@ from jensen.core import Datum, HasExactPosterior, HasLatentDim
 from jensen.dist import AbstractDistribution, Categorical
 from jensen.errors import InputError
 from jensen.models.static.components import Components
+from jensen.models.static.covariance import VARIANCE_FLOOR
 from jensen.models.static.framed import AbstractGaussianModel, frame_of, in_units, standardized
 from jensen.models.static.given import given
-from jensen.models.static.start import check_rows, k_means, pooled_covariance, weights_of
+from jensen.models.static.start import RIDGE, check_rows, k_means, pooled_covariance, weights_of
 from jensen.models.static.structures import any_covariance, named
 from jensen.nets import Frame
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar
@@ -176,7 +177,14 @@ class GaussianMixture(AbstractGaussianModel, HasLatentDim, HasExactPosterior):
         centres, label = k_means(y, weight, k, rng)
         share = np.bincount(label, weight, k) / weight.sum()
         pooled = pooled_covariance(y - centres[label], weight)
-        components = Components(jnp.asarray(centres, jnp.result_type(float)), structure.pooled(pooled, k))
+        # the unit is the clusters' own spread, however far apart they lie: variances have a floor in it
+        unit = np.sqrt(np.maximum(np.diagonal(pooled) - RIDGE, VARIANCE_FLOOR))
+        unit = np.full_like(unit, np.sqrt((unit**2).mean())) if structure.isotropic else unit
+        frame = Frame(frame.shift, frame.scale * jnp.asarray(unit, frame.scale.dtype))
+        pooled = pooled_covariance((y - centres[label]) / unit, weight)
+        components = Components(
+            jnp.asarray(centres / unit, jnp.result_type(float)), structure.pooled(pooled, k)
+        )
         return self._started(np.maximum(share, 1.0 / len(y)), components, frame)
 
     def _started(self, weights: np.ndarray, components: Components, frame: Frame) -> GaussianMixture:

@@ -13,7 +13,7 @@ from jensen.errors import InputError
 from jensen.models.static.components import Components
 from jensen.models.static.factor_covariance import AbstractFactorCovariance, IsotropicFactorCovariance
 from jensen.models.static.factor_model import AbstractFactorModel, check_dimensions, factor_frame, started
-from jensen.models.static.raw import floored
+from jensen.models.static.raw import exactly
 from jensen.nets import Frame
 from jensen.typing import PRNGKey
 
@@ -71,7 +71,7 @@ class ProbabilisticPCA(AbstractFactorModel):
         variances = np.full(len(np.asarray(mean)), noise_variance, np.float64)
         frame, standard, noise = factor_frame(loadings, variances, mean, isotropic=True)
         model = cls(*standard.shape, key=jax.random.key(0))
-        structure = IsotropicFactorCovariance(standard, floored(noise[0]))
+        structure = IsotropicFactorCovariance(standard, exactly(noise[0]))
         return started(model, Components(jnp.zeros((1, len(noise))), structure), frame)
 
     @property

@@ -14,11 +14,35 @@ from jensen.families.base import LOG_SCALE_BOUND, bounded_exp
 from jensen.models.static.covariance import VARIANCE_FLOOR, AbstractCovariance
 from jensen.typing import Array, Bool, Float
 
+_EDGE = 0.99
+"""Share of the bound on log-scales that parameters made here may use; beyond it arctanh runs away."""
+
+
+def raw_scale(scale: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Return the parameter whose ``bounded_exp`` is this scale."""
+    log_scale = jnp.log(scale) / LOG_SCALE_BOUND
+    return LOG_SCALE_BOUND * jnp.arctanh(jnp.clip(log_scale, -_EDGE, _EDGE))
+
 
 def floored(scale: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """Return the raw parameter of a scale, or of the floor where the scale is smaller."""
-    log_scale = jnp.log(jnp.maximum(scale, VARIANCE_FLOOR**0.5)) / LOG_SCALE_BOUND
-    return LOG_SCALE_BOUND * jnp.arctanh(jnp.minimum(log_scale, 0.99))
+    return raw_scale(jnp.maximum(scale, VARIANCE_FLOOR**0.5))
+
+
+def exactly(scale: Any) -> Float[Array, "*s"]:
+    """Return the raw parameter of a scale a user gives, which no floor may change. Host code.
+
+    Raises:
+        InputError: If it is too small, relative to its column, to be held.
+    """
+    scale = np.asarray(scale, np.float64)
+    least = np.exp(-_EDGE * LOG_SCALE_BOUND)
+    if (scale < least).any():
+        raise InputError(
+            f"a variance is {scale.min() ** 2:.2g} of its column's; below {least**2:.2g} it cannot be held: "
+            "drop the column, or one that determines it"
+        )
+    return raw_scale(jnp.asarray(scale, jnp.result_type(float)))
 
 
 def is_floor(raw: Float[Array, "*s"]) -> Bool[Array, "*s"]:
@@ -35,11 +59,17 @@ def triangle(raw: Float[Array, "j d"], below: Float[Array, "j m"]) -> Float[Arra
 
 
 def untriangle(tril: Float[Array, "*j d d"]) -> tuple[Float[Array, "*j d"], Float[Array, "*j m"]]:
-    """Undo ``triangle``, scales below the floor raised to it."""
+    """Return the scales, and U's entries under its unit diagonal."""
     rows, columns = np.tril_indices(tril.shape[-1], -1)
     scale = jnp.diagonal(tril, axis1=-2, axis2=-1)
     unit = tril / jnp.where(scale > 0, scale, 1.0)[..., None, :]
-    return floored(scale), unit[..., rows, columns]
+    return scale, unit[..., rows, columns]
+
+
+def given_triangle(tril: np.ndarray) -> tuple[Float[Array, "*j d"], Float[Array, "*j m"]]:
+    """Return the parameters of factors a user gives. Host code; see ``exactly``."""
+    _, below = untriangle(jnp.asarray(tril, jnp.result_type(float)))
+    return exactly(np.diagonal(tril, axis1=-2, axis2=-1)), below
 
 
 def together(structure: AbstractCovariance, free: Any) -> bool:

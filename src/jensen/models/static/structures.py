@@ -18,8 +18,10 @@ from jensen.models.static.covariance import (
     AnyCovariance,
 )
 from jensen.models.static.raw import (
+    exactly,
     factor,
     floored,
+    given_triangle,
     is_floor,
     positive,
     shaped,
@@ -51,10 +53,9 @@ class FullCovariance(AbstractTriangular, AnyCovariance):
         if not together(self, free):
             return self
         tril = self.tril @ jax.vmap(cholesky)(spread)
-        raw, below = untriangle(tril)
-        return type(self)(
-            jnp.where((count > 0)[:, None], raw, self.raw), jnp.where((count > 0)[:, None], below, self.below)
-        )
+        scale, below = untriangle(tril)
+        kept = (count > 0)[:, None]
+        return type(self)(jnp.where(kept, floored(scale), self.raw), jnp.where(kept, below, self.below))
 
     def at_floor(self) -> Bool[Array, "k d"]:
         """Say which conditional variances sit at the floor."""
@@ -70,14 +71,14 @@ class FullCovariance(AbstractTriangular, AnyCovariance):
     def pooled(cls, covariance: np.ndarray, num_components: int) -> FullCovariance:
         """Repeat the covariance."""
         tril = np.broadcast_to(np.linalg.cholesky(covariance), (num_components, *covariance.shape))
-        return cls(*untriangle(jnp.asarray(tril, jnp.result_type(float))))
+        return cls(*given_triangle(tril))
 
     @classmethod
     def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> FullCovariance:
         """Read covariances (K, D, D)."""
         d = len(scale)
         values = shaped(values, (num_components, d, d)) / np.outer(scale, scale)
-        return cls(*untriangle(jnp.asarray(factor(values), jnp.result_type(float))))
+        return cls(*given_triangle(factor(values)))
 
 
 class TiedCovariance(AbstractTriangular, AnyCovariance):
@@ -97,8 +98,8 @@ class TiedCovariance(AbstractTriangular, AnyCovariance):
         if not together(self, free):
             return self
         mean = jnp.tensordot(count / count.sum(), spread, 1)
-        raw, below = untriangle(self.tril @ cholesky(mean))
-        return type(self)(raw[0], below[0])
+        scale, below = untriangle(self.tril @ cholesky(mean))
+        return type(self)(floored(scale[0]), below[0])
 
     def at_floor(self) -> Bool[Array, "d"]:
         """Say which conditional variances sit at the floor."""
@@ -125,8 +126,7 @@ class TiedCovariance(AbstractTriangular, AnyCovariance):
         """Read one covariance (D, D)."""
         d = len(scale)
         values = shaped(values, (d, d)) / np.outer(scale, scale)
-        raw, below = untriangle(jnp.asarray(factor(values), jnp.result_type(float)))
-        return cls(raw, below)
+        return cls(*given_triangle(factor(values)))
 
 
 class DiagonalCovariance(AbstractAxisAligned, AnyCovariance):
@@ -172,7 +172,7 @@ class DiagonalCovariance(AbstractAxisAligned, AnyCovariance):
     def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> DiagonalCovariance:
         """Read variances (K, D)."""
         variance = positive(shaped(values, (num_components, len(scale)))) / scale**2
-        return cls(floored(jnp.asarray(np.sqrt(variance), jnp.result_type(float))))
+        return cls(exactly(np.sqrt(variance)))
 
 
 class SphericalCovariance(AbstractAxisAligned, AnyCovariance):
@@ -220,7 +220,7 @@ class SphericalCovariance(AbstractAxisAligned, AnyCovariance):
     def in_frame(cls, values: Any, scale: np.ndarray, num_components: int) -> SphericalCovariance:
         """Read variances (K,)."""
         variance = positive(shaped(values, (num_components,))) / scale[0] ** 2
-        return cls(floored(jnp.asarray(np.sqrt(variance), jnp.result_type(float))), len(scale))
+        return cls(exactly(np.sqrt(variance)), len(scale))
 
 
 STRUCTURES: dict[str, type[AnyCovariance]] = {
