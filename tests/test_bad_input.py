@@ -294,10 +294,23 @@ def one_hot(k: int) -> Any:
 
 X = np.random.default_rng(0).normal(size=(12, 2))
 BAD = np.where(np.arange(24).reshape(12, 2) == 7, np.nan, X)
+
+
+def holes() -> datasets.Dataset:
+    """As ``datasets.load(..., missing="mask")`` returns it."""
+    return datasets.Dataset(BAD, None, ("a", "b"), "holes", mask=~np.isnan(BAD))
+
+
+def mixture_fit() -> core.Inference:
+    return core.Inference(mixture(), posteriors.Exact(), objectives.ELBO(), gradients.Analytic())
+
+
 DISCRETE = {"prior": models.priors.OneHot(3), "latent_dim": None}
 
 API: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
-    "nan": (lambda: climb(BAD), InputError, "x holds NaN in column 1 (1 entries, first in row 3)"),
+    "nan": (lambda: climb(BAD), InputError, "x holds NaN in column 1 (1 entries, first in row 3): drop the rows, or give fit.Data(x, mask=~np.isnan(x))"),
+    "rows of a masked data set": (lambda: fit.em(mixture(), holes().x), InputError, "x holds NaN in column 1 (1 entries, first in row 3)"),
+    "scores of a masked data set": (lambda: use.score(mixture_fit(), holes().x), InputError, "or give fit.Data(x, mask=~np.isnan(x))"),
     "nan by em": (lambda: fit.em(mixture(), BAD), InputError, "x holds NaN in column 1 (1 entries, first in row 3)"),
     "infinity": (lambda: fit.Data(np.where(np.isnan(BAD), np.inf, BAD)), InputError, "x holds infinity in column 1"),
     "text": (lambda: fit.Data([["a", "b"]]), InputError, "x must hold real numbers"),
@@ -376,3 +389,12 @@ for call in (
 def test_constant_columns_warn_in_the_library():
     with pytest.warns(JensenWarning, match="constant column 1"):
         fit.Data(np.stack([np.arange(5.0), np.ones(5)], axis=1))
+
+
+def test_a_masked_data_set_brings_its_mask():
+    data = fit.Data(np.where(np.isnan(BAD), 7.0, BAD), mask=~np.isnan(BAD))
+    ours, theirs = fit.em(mixture(), holes(), steps=5), fit.em(mixture(), data, steps=5)
+    np.testing.assert_array_equal(ours.history.bound, theirs.history.bound)
+    np.testing.assert_array_equal(use.score(ours, holes()), use.score(ours, data))
+    np.testing.assert_array_equal(use.impute(ours, holes(), key=KEY), use.impute(ours, BAD, key=KEY))
+    assert np.isfinite(climb(holes()).history.bound).all()

@@ -15,7 +15,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from jensen.datasets import Dataset, load, names
-from jensen.errors import JensenWarning
+from jensen.errors import InputError, JensenWarning
 
 
 def write_idx(path: Path, x: np.ndarray, code: int, dtype: str) -> None:
@@ -108,7 +108,30 @@ def test_missing_cells_become_a_mask(tmp_path: Path):
     (tmp_path / "t.csv").write_text("a,b\n1,NA\n,2.5\n3,nan\n4,5\n")
     data = load(tmp_path / "t.csv", missing="mask")
     assert data.mask.tolist() == [[True, False], [False, True], [True, False], [True, True]]
-    assert data.x.tolist() == [[1, 0], [0, 2.5], [3, 0], [4, 5]]
+    nan = np.nan  # whoever overlooks the mask is refused, not given zeros
+    np.testing.assert_array_equal(data.x, [[1, nan], [nan, 2.5], [3, nan], [4, 5]])
+    assert data.kind == "real"
+
+
+def test_columns_are_dropped_before_they_are_read(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("name,day,a,k,b\nAnna,2020-01-01,1,u,2\nBo,2020-01-02,3,v,4\n")
+    data = load(tmp_path / "t.csv", labels="k", drop=["name", 1])
+    assert (
+        data.columns == ("a", "b")
+        and data.x.tolist() == [[1, 2], [3, 4]]
+        and data.labels.tolist() == ["u", "v"]
+    )
+    np.save(tmp_path / "t.npy", np.arange(8).reshape(2, 4))
+    data = load(tmp_path / "t.npy", labels=0, drop=["x2", -1])
+    assert data.columns == ("x1",) and data.x.tolist() == [[1], [5]] and data.labels.tolist() == [0, 4]
+    hidden = np.array([[False, True], [True, True]])
+    np.savez(tmp_path / "t.npz", x=np.arange(4.0).reshape(2, 2), mask=~hidden, y=np.arange(2))
+    with pytest.raises(InputError, match="column 'x1' has no observed value"):
+        load(tmp_path / "t.npz")
+    np.savez(tmp_path / "t.npz", x=np.arange(6.0).reshape(2, 3), mask=np.array([[1, 1, 0], [0, 1, 1]], bool))
+    data = load(tmp_path / "t.npz", drop=["x1"])
+    assert data.columns == ("x0", "x2") and data.mask.tolist() == [[True, False], [False, True]]
+    assert load("iris", drop=["petal width (cm)"]).x.shape == (150, 3)
 
 
 def test_parquet_round_trip(tmp_path: Path):
@@ -122,7 +145,8 @@ def test_parquet_round_trip(tmp_path: Path):
     )
     parquet.write_table(table, tmp_path / "t.parquet")
     data = load(tmp_path / "t.parquet", labels="d", missing="mask")
-    assert data.x.tolist() == [[0.5, 1, 1], [1.5, 0, 0]] and data.columns == ("f", "i", "b")
+    np.testing.assert_array_equal(data.x, [[0.5, 1, 1], [1.5, np.nan, 0]])
+    assert data.columns == ("f", "i", "b")
     assert data.mask.tolist() == [[True, True, True], [True, False, True]] and data.labels.tolist() == [
         "u",
         "v",
@@ -140,6 +164,24 @@ def test_npy_round_trip(given: str, settled: str, tmp_path: Path):
     assert np.array_equal(data.x, x) and data.x.dtype == np.dtype(settled) and data.kind == "binary"
     taken = load(tmp_path / "t.npy", labels="x1")
     assert np.array_equal(taken.labels, x[:, 1]) and taken.columns == ("x0", "x2")
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 1), (3, 5, 3)])
+def test_arrays_of_real_numbers_may_be_pictures(shape: tuple[int, ...], tmp_path: Path):
+    x = np.random.default_rng(0).random((4, *shape))
+    np.save(tmp_path / "t.npy", x)
+    data = load(tmp_path / "t.npy")
+    assert data.image_shape == (shape if shape[-1] == 3 else (3, 5)) and data.kind == "unit"
+    assert np.array_equal(data.x, x.reshape(4, -1))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
+def test_grey_pictures_stored_in_colour_are_grey(mode: str, tmp_path: Path):
+    grey = np.random.default_rng(0).integers(0, 256, (3, 4, 6)).astype(np.uint8)
+    for i, picture in enumerate(grey):
+        Image.fromarray(picture).convert(mode).save(tmp_path / f"{i}.png")
+    data = load(tmp_path)
+    assert data.image_shape == (4, 6) and np.array_equal(data.x.reshape(3, 4, 6), grey)
 
 
 def test_npy_pictures_keep_their_shape(tmp_path: Path):
@@ -165,7 +207,7 @@ def test_npz_names(tmp_path: Path):
     data = load(tmp_path / "full.npz")
     assert (
         np.array_equal(data.mask, mask)
-        and np.array_equal(data.x, np.where(mask, x, 0))
+        and np.array_equal(data.x, np.where(mask, x, np.nan), equal_nan=True)
         and data.labels.tolist() == y.tolist()
     )
     np.savez_compressed(tmp_path / "only.npz", table=x, lengths=np.arange(3), deep=np.zeros((2, 2, 2)))

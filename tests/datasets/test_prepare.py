@@ -92,3 +92,11 @@ def test_sample_is_one_fixed_draw_with_the_right_mean(scale: float):
 def test_binarize_refuses(x: list, text: str):
     with pytest.raises(InputError, match=re.escape(text)):
         binarize(np.array(x), "sample", seed=0)
+
+
+@pytest.mark.parametrize("how", ["threshold", "sample"])
+def test_binarize_leaves_unobserved_entries_alone(how: str):
+    x = np.random.default_rng(0).random((6, 3))
+    mask = np.arange(18).reshape(6, 3) % 4 > 0
+    bits = binarize(np.where(mask, x, np.nan), how, seed=3, mask=mask)
+    np.testing.assert_array_equal(bits, np.where(mask, binarize(x, how, seed=3), np.nan))

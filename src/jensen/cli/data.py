@@ -46,7 +46,8 @@ def read(source: str, options: dict[str, Any]) -> Dataset:
         datasets.warn_constant(data.x, mask=data.mask, columns=data.columns, what=source)
     if "binarize" not in options:
         return data
-    return replace(data, x=datasets.binarize(data.x, options["binarize"], seed=options.get("seed", 0)))
+    seed = options.get("seed", 0)
+    return replace(data, x=datasets.binarize(data.x, options["binarize"], seed=seed, mask=data.mask))
 
 
 def divide(data: Dataset, options: dict[str, Any]) -> Rows:
@@ -77,7 +78,7 @@ def as_data(data: Dataset) -> Data:
     """Return a data set as a fit takes it."""
     from jensen import fit
 
-    return fit.Data(data.x, mask=data.mask)
+    return fit.Data.of(data)
 
 
 def lasting(source: str) -> str:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from jensen.datasets.check import check_finite
-from jensen.datasets.table import Table, default_columns, find_column
+from jensen.datasets.table import (
+    Columns,
+    Table,
+    default_columns,
+    drop_columns,
+    find_column,
+    find_dropped,
+    no_labels_option,
+)
 from jensen.errors import InputError
 
 
-def read_npy(path: Path, labels: str | int | None) -> Table:
-    """Read one array: rows by columns, or uint8 pictures (N, height, width[, 3]).
+def read_npy(path: Path, columns: Columns) -> Table:
+    """Read one array: rows by columns, or pictures (N, height, width[, 1 or 3]).
 
     Args:
         path: The file.
-        labels: Column to take out as labels: a position, or x0, x1, ...
+        columns: Which to take out as labels, and which to leave out; by position, or as x0, x1, ...
 
     Returns:
         The table.
@@ -28,21 +37,24 @@ def read_npy(path: Path, labels: str | int | None) -> Table:
     if not isinstance(loaded, np.ndarray):
         raise InputError(f"{path}: this is an npz archive; rename it to end in .npz")
     table = _table(loaded, str(path))
+    labels = columns.labels
     if labels is None:
-        return table
+        return drop_columns(table, columns.drop, str(path))
+    if table.image_shape is not None:
+        no_labels_option(columns, str(path), "an npz file, as its array 'labels'")
+    find_dropped(table.columns, columns.drop, labels, str(path))
     j = find_column(table.columns, labels, str(path))
-    rest = tuple(name for name in table.columns if name != table.columns[j])
-    if not rest:
+    if len(table.columns) == 1:
         raise InputError(f"{path}: no column of numbers is left beside the labels; at least one is needed")
-    return Table(np.delete(table.x, j, axis=1), rest, table.x[:, j])
+    return drop_columns(replace(table, labels=table.x[:, j]), [*columns.drop, j], str(path))
 
 
-def read_npz(path: Path, labels: str | int | None) -> Table:
+def read_npz(path: Path, columns: Columns) -> Table:
     """Read an archive: ``x``, optionally ``labels`` or ``y``, and ``mask``; or its only 2-D array.
 
     Args:
         path: The file.
-        labels: Name of the array of labels, when it is not called ``labels`` or ``y``.
+        columns: Which to leave out; and the name of the array of labels, if not ``labels`` or ``y``.
 
     Returns:
         The table.
@@ -55,6 +67,7 @@ def read_npz(path: Path, labels: str | int | None) -> Table:
         raise InputError(f"{path}: this is a single array; rename it to end in .npy")
     with archive:
         arrays = {name: _member(archive, name, path) for name in archive.files}
+    labels = columns.labels
     if isinstance(labels, int):
         raise InputError(f"{path}: labels={labels} is a position; in an npz file name the array of labels")
     table = _table(_choose(arrays, path), str(path))
@@ -63,7 +76,8 @@ def read_npz(path: Path, labels: str | int | None) -> Table:
     if mask is not None:
         mask = mask.reshape(len(mask), -1) if mask.ndim > 2 else mask
         check_finite(np.zeros(table.x.shape), mask=mask, columns=table.columns, what=str(path))
-    return Table(table.x, table.columns, found, table.image_shape, mask)
+    whole = Table(table.x, table.columns, found, table.image_shape, mask)
+    return drop_columns(whole, columns.drop, str(path))
 
 
 def _open(path: Path) -> np.ndarray | np.lib.npyio.NpzFile:
@@ -94,7 +108,7 @@ def _unreadable(path: Path, error: Exception, part: str = "") -> InputError:
 
 def _table(x: np.ndarray, file: str) -> Table:
     shape = None
-    if x.dtype == np.uint8 and (x.ndim == 3 or (x.ndim == 4 and x.shape[-1] in (1, 3))) and x.size:
+    if x.dtype.kind in "buif" and (x.ndim == 3 or (x.ndim == 4 and x.shape[-1] in (1, 3))) and x.size:
         shape = x.shape[1:3] if x.shape[-1] == 1 and x.ndim == 4 else x.shape[1:]
         x = x.reshape(len(x), -1)
     if x.dtype.names is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Shaped
 
-from jensen.datasets.table import Locate, Table, find_column
+from jensen.datasets.table import Columns, Locate, Table, find_column, find_dropped
 from jensen.errors import InputError, JensenWarning
 
 if TYPE_CHECKING:
@@ -17,18 +18,17 @@ if TYPE_CHECKING:
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NAN", "null", "NULL", "None", "<NA>", "#N/A")
 """Cells that count as missing in a column of numbers."""
 
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _ROW_NUMBERS = ("", "rownames", "Unnamed: 0", "__index_level_0__")  # as R and pandas write them
 
 
-def from_arrow(
-    table: pa.Table, names: tuple[str, ...], labels: str | int | None, file: str, locate: Locate
-) -> Table:
+def from_arrow(table: pa.Table, names: tuple[str, ...], columns: Columns, file: str, locate: Locate) -> Table:
     """Convert column by column, so that an error can name its column.
 
     Args:
         table: The file's columns.
         names: Their names.
-        labels: Column to take out as labels.
+        columns: Which to take out as labels, and which to leave out.
         file: Named in errors.
         locate: Words for a row's place.
 
@@ -41,10 +41,12 @@ def from_arrow(
     repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if repeated is not None:
         raise InputError(f"{file}: two columns are called {repeated!r}; rename one")
+    labels = columns.labels
     taken = None if labels is None else find_column(names, labels, file)
+    left_out = find_dropped(names, columns.drop, labels, file)
     numbers: dict[str, np.ndarray] = {}
     for j, name in enumerate(names):
-        if j == taken:
+        if j == taken or j in left_out:
             continue
         column = _numbers(table.column(j), name, file, locate)
         if j == 0 and name in _ROW_NUMBERS and _counts_rows(column):
@@ -54,7 +56,8 @@ def from_arrow(
             continue
         numbers[name or f"x{j}"] = column
     if not numbers:
-        raise InputError(f"{file}: no column of numbers is left beside the labels; at least one is needed")
+        beside = "the labels" if not left_out else "labels and dropped columns" if labels else "those dropped"
+        raise InputError(f"{file}: no column of numbers is left beside {beside}; at least one is needed")
     answers = None if taken is None else _labels(table.column(taken), names[taken], file, locate)
     return Table(np.stack(list(numbers.values()), axis=1), tuple(numbers), answers, locate=locate)
 
@@ -77,15 +80,15 @@ def _numbers(column: pa.ChunkedArray, name: str, file: str, locate: Locate) -> S
         )
     elif not (types.is_integer(kind) or types.is_floating(kind)):
         raise InputError(
-            f"{file}: column {name!r} holds {kind} values, not numbers; convert or remove it, "
-            f"or name it as labels (labels={name!r})"
+            f"{file}: column {name!r} holds {kind} values, not numbers; convert it, "
+            f"leave it out (drop=[{name!r}]), or name it as labels (labels={name!r})"
         )
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def _parse(cells: list[object], name: str, file: str, locate: Locate) -> Shaped[np.ndarray, " n"]:
     """Read text as numbers one by one: only columns with something odd in them come here."""
-    values = np.full(len(cells), np.nan)
+    values, odd = np.full(len(cells), np.nan), {}
     for row, cell in enumerate(cells):
         text = "" if cell is None else str(cell).strip()
         if text in MISSING:
@@ -93,11 +96,27 @@ def _parse(cells: list[object], name: str, file: str, locate: Locate) -> Shaped[
         try:
             values[row] = float(text)
         except ValueError:
-            raise InputError(
-                f"{file}: column {name!r} holds text, {text[:40]!r} in {locate(row)}; correct that cell, "
-                f"remove the column, or name it as labels (labels={name!r})"
-            ) from None
+            odd[row] = text
+    if odd:
+        raise InputError(f"{file}: column {name!r} {_what_is_odd(odd, len(cells), name, locate)}")
     return values
+
+
+def _what_is_odd(odd: dict[int, str], count: int, name: str, locate: Locate) -> str:
+    """Say which cells of a column are no numbers, and what to do: a few marks, decimal commas, or words."""
+    row, text = next(iter(odd.items()))
+    where = f"{text[:40]!r} in {locate(row)}"
+    if all(_DECIMAL_COMMA.fullmatch(cell) for cell in odd.values()):
+        return f"has decimal commas, {where}; write numbers with a point, as in {text.replace(',', '.')}"
+    instead = f"leave the column out (drop=[{name!r}]), or name it as labels (labels={name!r})"
+    if len(odd) == count:
+        return f"holds text, {where}; {instead}"
+    each = "each of them " if len(odd) > 1 and len(set(odd.values())) == 1 else "the first "
+    held = f"holds text in {len(odd)} of {count} cells, {each if len(odd) > 1 else ''}{where}"
+    if len(odd) <= count / 2:
+        them = "it" if len(odd) == 1 else "them"
+        return f"{held}; correct {them}, or empty {them} and pass missing='mask', {instead}"
+    return f"{held}; {instead}"
 
 
 def _labels(column: pa.ChunkedArray, name: str, file: str, locate: Locate) -> Shaped[np.ndarray, " n"]:

@@ -52,8 +52,8 @@ class Dataset:
     """N rows of D numbers, with their labels, names and picture shape where there are any.
 
     Attributes:
-        x: The numbers, shape (N, D): float64, int64, or uint8 as stored. Unobserved entries hold 0, so that
-            nothing non-finite can leak into a gradient.
+        x: The numbers, shape (N, D): float64, int64, or uint8 as stored. Unobserved entries are NaN, so that
+            whoever overlooks the mask is refused: give the whole ``Dataset`` to ``fit.*`` and ``use.*``.
         labels: One per row, numbers or strings, shape (N,); never used in training.
         columns: D names.
         name: The embedded name, or the file's name without its endings.

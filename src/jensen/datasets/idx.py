@@ -9,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from jensen.datasets.table import Table, default_columns, no_labels_option
+from jensen.datasets.table import Columns, Table, default_columns, drop_columns, no_labels_option
 from jensen.errors import InputError
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def read_idx(path: Path, labels: str | int | None) -> Table:
+def read_idx(path: Path, columns: Columns) -> Table:
     """Read pictures or vectors, and the labels file beside them if there is one.
 
     ``train-images-idx3-ubyte`` looks for ``train-labels-idx1-ubyte``, gzipped or not.
 
     Args:
         path: The file of pictures.
-        labels: Must be None.
+        columns: Must name none.
 
     Returns:
         The table, one row per picture.
@@ -30,7 +30,7 @@ def read_idx(path: Path, labels: str | int | None) -> Table:
     Raises:
         InputError: Damaged, truncated, a file of labels, or labels of another length.
     """
-    no_labels_option(labels, str(path), "the labels file beside it")
+    no_labels_option(columns, str(path), "the labels file beside it")
     x = _read(path)
     if x.ndim < 2:
         raise InputError(f"{path}: one-dimensional, so it holds labels; give the file of images beside it")
@@ -38,7 +38,8 @@ def read_idx(path: Path, labels: str | int | None) -> Table:
         raise InputError(f"{path}: empty, shape {x.shape}; at least one picture is needed")
     shape = x.shape[1:] if x.ndim > 2 else None
     rows = x.reshape(len(x), -1)
-    return Table(rows, default_columns(rows.shape[1]), _labels(path, len(x)), shape)
+    table = Table(rows, default_columns(rows.shape[1]), _labels(path, len(x)), shape)
+    return drop_columns(table, columns.drop, str(path))
 
 
 def _read(path: Path) -> np.ndarray:

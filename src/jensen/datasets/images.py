@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jensen.datasets.table import Table, default_columns, no_labels_option
+from jensen.datasets.table import Columns, Table, default_columns, drop_columns, no_labels_option
 from jensen.errors import InputError
 
 _ENDINGS = (".png", ".jpg", ".jpeg")
@@ -16,14 +16,15 @@ _GREY = ("1", "L", "LA", "La")
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "F")
 
 
-def read_images(path: Path, labels: str | int | None) -> Table:
+def read_images(path: Path, columns: Columns) -> Table:
     """Read every png and jpg in a folder, or in its subfolders, in the order of their names.
 
-    Pictures are grey (H x W) if all of them are, otherwise RGB (H x W x 3); transparency is dropped.
+    Pictures are grey (H x W) if all of them are, however stored, otherwise RGB (H x W x 3); transparency is
+    dropped.
 
     Args:
         path: The folder.
-        labels: Must be None.
+        columns: Must name none.
 
     Returns:
         One row of uint8 per picture; the table locates a row by its file.
@@ -32,7 +33,7 @@ def read_images(path: Path, labels: str | int | None) -> Table:
         InputError: No pictures, pictures of differing size, unreadable or of more than 8 bits, or pictures
             both beside and inside subfolders.
     """
-    no_labels_option(labels, str(path), "the names of subfolders")
+    no_labels_option(columns, str(path), "the names of subfolders")
     files, answers = _files(path)
     modes = [_header(file) for file in files]
     first = modes[0][1]
@@ -44,10 +45,14 @@ def read_images(path: Path, labels: str | int | None) -> Table:
             )
     mode = "L" if all(mode in _GREY for mode, _ in modes) else "RGB"
     shape = (first[1], first[0]) if mode == "L" else (first[1], first[0], 3)
-    x = np.empty((len(files), int(np.prod(shape))), np.uint8)
+    x = np.empty((len(files), *shape), np.uint8)
     for row, file in enumerate(files):
         x[row] = _pixels(file, mode)
-    return Table(x, default_columns(x.shape[1]), answers, shape, locate=lambda row: str(files[row]))
+    if mode == "RGB" and (x[..., :1] == x).all():  # grey, though stored in colour
+        x, shape = x[..., 0], shape[:2]
+    rows = x.reshape(len(x), -1)
+    table = Table(rows, default_columns(rows.shape[1]), answers, shape, locate=lambda row: str(files[row]))
+    return drop_columns(table, columns.drop, str(path))
 
 
 def _files(folder: Path) -> tuple[list[Path], np.ndarray | None]:
@@ -85,7 +90,7 @@ def _header(file: Path) -> tuple[str, tuple[int, int]]:
 def _pixels(file: Path, mode: str) -> np.ndarray:
     with _open(file) as picture:
         try:
-            return np.asarray(picture.convert(mode)).reshape(-1)
+            return np.asarray(picture.convert(mode))
         except (OSError, SyntaxError, ValueError) as error:
             raise _unreadable(file, error) from None
 

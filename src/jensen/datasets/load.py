@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -17,11 +17,11 @@ from jensen.datasets.dataset import Dataset
 from jensen.datasets.idx import read_idx
 from jensen.datasets.images import read_images
 from jensen.datasets.parquet import read_parquet
-from jensen.datasets.table import Table, no_labels_option
+from jensen.datasets.table import Columns, Table, drop_columns, no_labels_option
 from jensen.datasets.text import read_csv
 from jensen.errors import InputError, nearest
 
-Reader: TypeAlias = Callable[[Path, str | int | None], Table]
+Reader: TypeAlias = Callable[[Path, Columns], Table]
 
 READERS: dict[str, Reader] = {
     ".csv": read_csv,
@@ -43,6 +43,7 @@ def load(
     name_or_path: str | os.PathLike[str],
     *,
     labels: str | int | None = None,
+    drop: Sequence[str | int] = (),
     missing: Literal["error", "mask"] = "error",
 ) -> Dataset:
     """Load an embedded data set, or a file or folder of your own.
@@ -55,10 +56,11 @@ def load(
     Args:
         name_or_path: One of `names()`, or a path.
         labels: Column to take out as labels, by name or by position; in an npz file, the array's name.
+        drop: Columns to leave out, such as names and dates.
         missing: ``"error"`` refuses an empty, NA or NaN cell; ``"mask"`` marks it unobserved.
 
     Returns:
-        The checked data, N rows of D finite numbers.
+        The checked data, N rows of D finite numbers, or NaN where ``mask`` says unobserved.
 
     Raises:
         InputError: In one line, what is wrong, where, and what to do.
@@ -72,12 +74,14 @@ def load(
         jensen.errors.InputError: no data set or file 'digit' (did you mean 'digits'?)
     """
     given = os.fspath(name_or_path)
+    columns = Columns(labels, (drop,) if isinstance(drop, str) else tuple(drop))
     if given in BUNDLED:
-        no_labels_option(labels, given, "the set itself")
-        return _finish(BUNDLED[given](), given, given, missing)
+        no_labels_option(columns, given, "the set itself")
+        table = BUNDLED[given]()
+        return _finish(drop_columns(table, columns.drop, given), given, given, missing)
     path = Path(given).expanduser()
     try:
-        table = _reader(path, given)(path, labels)
+        table = _reader(path, given)(path, columns)
     except OSError as error:
         raise InputError(f"{given}: cannot be read: {error.strerror or error}") from None
     return _finish(table, given, _stem(path), missing)
@@ -134,8 +138,8 @@ def _finish(table: Table, given: str, name: str, missing: Literal["error", "mask
             raise InputError(f"{given}: {_missing(absent, table)}")
         mask = ~absent if mask is None else mask & ~absent
     check_finite(x, mask=mask, columns=table.columns, what=given, locate=table.locate)
-    if mask is not None:
-        x = np.where(mask, x, x.dtype.type(0))
+    if mask is not None and not mask.all():
+        x = np.where(mask, x, np.nan)
     return Dataset(x, table.labels, table.columns, name, table.image_shape, mask)
 
 

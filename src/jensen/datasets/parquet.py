@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from jensen.datasets.arrow import from_arrow
-from jensen.datasets.table import Table, row_name
+from jensen.datasets.table import Columns, Table, row_name
 from jensen.errors import InputError
 
 
-def read_parquet(path: Path, labels: str | int | None) -> Table:
+def read_parquet(path: Path, columns: Columns) -> Table:
     """Read a parquet file.
 
     Args:
         path: The file.
-        labels: Column to take out as labels.
+        columns: Which to take out as labels, and which to leave out.
 
     Returns:
         The table.
@@ -36,4 +36,4 @@ def read_parquet(path: Path, labels: str | int | None) -> Table:
         raise InputError(
             f"{path}: {table.num_rows} rows and {table.num_columns} columns; at least one of each is needed"
         )
-    return from_arrow(table, tuple(table.column_names), labels, str(path), row_name)
+    return from_arrow(table, tuple(table.column_names), columns, str(path), row_name)

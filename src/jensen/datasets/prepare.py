@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Int, Shaped
+from jaxtyping import Bool, Float32, Int, Shaped
 
 from jensen.datasets.dataset import kind
 from jensen.errors import InputError
@@ -42,7 +42,11 @@ def split(n: int, share: float, *, seed: int) -> tuple[Int[np.ndarray, " train"]
 
 
 def binarize(
-    x: Shaped[np.ndarray, "n d"], how: Literal["threshold", "sample"], *, seed: int
+    x: Shaped[np.ndarray, "n d"],
+    how: Literal["threshold", "sample"],
+    *,
+    seed: int,
+    mask: Bool[np.ndarray, "n d"] | None = None,
 ) -> Float32[np.ndarray, "n d"]:
     """Turn intensities into zeros and ones.
 
@@ -51,9 +55,10 @@ def binarize(
         how: ``"threshold"`` gives 1 above the middle of the range. ``"sample"`` gives one fixed draw of
             Bernoulli(intensity), the usual static binarization (Salakhutdinov and Murray 2008).
         seed: Decides the draw; a threshold ignores it.
+        mask: True where observed; everything when None.
 
     Returns:
-        Zeros and ones, shape (N, D).
+        Zeros and ones, NaN where unobserved, shape (N, D).
 
     Raises:
         InputError: The values are not intensities, or reach at most half of 0..255.
@@ -62,6 +67,9 @@ def binarize(
         >>> binarize(np.array([[0, 127, 128, 255]], dtype=np.uint8), "threshold", seed=0)
         array([[0., 0., 1., 1.]], dtype=float32)
     """
+    if mask is not None:
+        bits = binarize(np.where(mask, x, 0), how, seed=seed)
+        return np.where(mask, bits, np.float32(np.nan))
     found = kind(x)
     if found not in ("binary", "unit", "bytes"):
         raise InputError(f"cannot binarize values from {np.min(x):g} to {np.max(x):g}; give [0, 1] or 0..255")

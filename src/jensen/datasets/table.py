@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -28,6 +28,19 @@ def default_columns(width: int) -> tuple[str, ...]:
     return tuple(f"x{j}" for j in range(width))
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a file are no features.
+
+    Attributes:
+        labels: Column of labels, by name or position.
+        drop: Columns left out, by name or position.
+    """
+
+    labels: str | int | None = None
+    drop: tuple[str | int, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """A file's content before the missing-value policy and the checks.
@@ -49,19 +62,32 @@ class Table:
     locate: Locate = row_name
 
 
-def find_column(columns: Sequence[str], wanted: str | int, file: str) -> int:
+class NoColumn(InputError):
+    """A column that was named is not in the file.
+
+    Attributes:
+        wanted: How it was named.
+    """
+
+    def __init__(self, message: str, wanted: str | int):
+        super().__init__(message)
+        self.wanted = wanted
+
+
+def find_column(columns: Sequence[str], wanted: str | int, file: str, *, to: str = "take labels from") -> int:
     """Find the position of a column given by name, or by position counted from 0 (negative from the end).
 
     Args:
         columns: The names.
         wanted: A name or a position.
         file: Named in the error.
+        to: What it is wanted for, said in the error.
 
     Returns:
         The position, never negative.
 
     Raises:
-        InputError: There is no such column.
+        NoColumn: There is no such column.
     """
     if isinstance(wanted, str):
         if wanted not in columns:
@@ -69,20 +95,52 @@ def find_column(columns: Sequence[str], wanted: str | int, file: str) -> int:
                 columns if len(columns) <= _LISTED else difflib.get_close_matches(wanted, columns, cutoff=0.5)
             )
             hint = nearest(wanted, few) if few else f"; there are {len(columns)} columns"
-            raise InputError(f"{file}: no column {wanted!r} to take labels from{hint}")
+            raise NoColumn(f"{file}: no column {wanted!r} to {to}{hint}", wanted)
         return list(columns).index(wanted)
     if not -len(columns) <= wanted < len(columns):
-        raise InputError(f"{file}: no column {wanted} to take labels from; there are {len(columns)} columns")
+        raise NoColumn(f"{file}: no column {wanted} to {to}; there are {len(columns)} columns", wanted)
     return wanted % len(columns)
 
 
-def no_labels_option(labels: str | int | None, file: str, source: str) -> None:
+def find_dropped(
+    columns: Sequence[str], drop: Sequence[str | int], labels: str | int | None, file: str
+) -> set[int]:
+    """Find the positions of the columns to leave out.
+
+    Raises:
+        InputError: There is no such column, or it is the column of labels as well.
+    """
+    found = {find_column(columns, wanted, file, to="drop") for wanted in drop}
+    if labels is not None and find_column(columns, labels, file) in found:
+        raise InputError(f"{file}: labels={labels!r} is dropped as well; leave it out of drop, or of labels")
+    return found
+
+
+def drop_columns(table: Table, drop: Sequence[str | int], file: str) -> Table:
+    """Return a table without some of its columns.
+
+    Raises:
+        InputError: There is no such column, none would be left, or the rows are pictures.
+    """
+    if not drop:
+        return table
+    if table.image_shape is not None:
+        raise InputError(f"{file}: its rows are pictures, which have no columns to drop; leave drop out")
+    gone = find_dropped(table.columns, drop, None, file)
+    kept = [j for j in range(len(table.columns)) if j not in gone]
+    if not kept:
+        raise InputError(f"{file}: every column is dropped; at least one is needed")
+    mask = None if table.mask is None else table.mask[:, kept]
+    return replace(table, x=table.x[:, kept], columns=tuple(table.columns[j] for j in kept), mask=mask)
+
+
+def no_labels_option(columns: Columns, file: str, source: str) -> None:
     """Refuse a label column where labels can only come from elsewhere.
 
     Raises:
         InputError: ``labels`` is given.
     """
-    if labels is not None:
+    if (labels := columns.labels) is not None:
         raise InputError(
             f"{file}: labels={labels!r} names a column, but here labels come from {source}; leave it out"
         )

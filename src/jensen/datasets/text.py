@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jensen.datasets.arrow import MISSING, from_arrow
-from jensen.datasets.table import Table, default_columns
+from jensen.datasets.table import Columns, Table, default_columns
 from jensen.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class _Layout(NamedTuple):
     skip: int
 
 
-def read_csv(path: Path, labels: str | int | None) -> Table:
+def read_csv(path: Path, columns: Columns) -> Table:
     """Read separated text, gzipped or not.
 
     The separator is whichever of ``, ; tab`` the first line has most of. A first row made of numbers is data,
@@ -34,7 +34,7 @@ def read_csv(path: Path, labels: str | int | None) -> Table:
 
     Args:
         path: The file, in UTF-8.
-        labels: Column to take out as labels.
+        columns: Which to take out as labels, and which to leave out.
 
     Returns:
         The table.
@@ -53,7 +53,7 @@ def read_csv(path: Path, labels: str | int | None) -> Table:
     except csv.Error as error:
         raise InputError(f"{file}: not readable as csv ({error}); check that it is a text file") from None
     return from_arrow(
-        table, layout.columns, labels, file, lambda row: f"row {row} (line {_line(path, layout, row)})"
+        table, layout.columns, columns, file, lambda row: f"row {row} (line {_line(path, layout, row)})"
     )
 
 

@@ -66,5 +66,5 @@ def _locate(x: np.ndarray, bad: np.ndarray) -> str:
     kind = "NaN" if np.isnan(x[bad][0]) else "infinity"
     return (
         f"x holds {kind} in column {column} ({count} entries, first in row {row}): "
-        "drop the rows, or pass mask=~np.isnan(x) if the model takes missing entries"
+        "drop the rows, or give fit.Data(x, mask=~np.isnan(x)) if the model takes missing entries"
     )

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from jensen.core import Datum
 from jensen.errors import InputError
 from jensen.fit.check import check_columns, check_entries
+
+
+@runtime_checkable
+class MaskedTable(Protocol):
+    """A table that knows which of its entries were observed, as ``datasets.load`` returns it."""
+
+    @property
+    def x(self) -> np.ndarray:
+        """Rows (N, D); NaN where unobserved."""
+        ...
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """True where observed, (N, D); None when everything is."""
+        ...
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """D names."""
+        ...
 
 
 class Data:
@@ -43,8 +64,18 @@ class Data:
 
     @classmethod
     def of(cls, x: Any) -> Data:
-        """Return x if it is ``Data`` already, else wrap it."""
-        return x if isinstance(x, cls) else cls(x)
+        """Return x if it is ``Data`` already, a data set with its mask, else wrap it.
+
+        Example:
+            >>> from jensen import datasets
+            >>> Data.of(datasets.load("iris")).num_data
+            150
+        """
+        if isinstance(x, cls):
+            return x
+        if isinstance(x, MaskedTable):
+            return cls(x.x, mask=x.mask)
+        return cls(x)
 
     def __len__(self) -> int:
         return self.num_data

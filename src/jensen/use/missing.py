@@ -18,6 +18,7 @@ from jensen.core import (
 )
 from jensen.errors import InputError
 from jensen.fit import Data
+from jensen.fit.data import MaskedTable
 from jensen.posteriors import Exact
 from jensen.typing import Array, Float, PRNGKey
 from jensen.use.afresh import ready
@@ -34,7 +35,7 @@ def impute(fitted: Any, x: Any, *, mask: Any = None, key: PRNGKey, num_samples: 
 
     Args:
         fitted: What ``fit.*`` returned, or an ``Inference``.
-        x: Rows (N, D), NaN where hidden, or ``fit.Data`` with a mask.
+        x: Rows (N, D), NaN where hidden; or ``fit.Data`` or a ``Dataset`` with a mask.
         mask: True where observed; by default wherever x is not NaN.
         key: Randomness of the draws.
         num_samples: K, draws of z per row.
@@ -46,6 +47,8 @@ def impute(fitted: Any, x: Any, *, mask: Any = None, key: PRNGKey, num_samples: 
         InputError: If nothing is hidden, an observed value is outside the support, or the model cannot say
             what hidden entries should be.
     """
+    if isinstance(x, MaskedTable):
+        x = Data.of(x)
     if not isinstance(x, Data):
         x = np.asarray(x, dtype=np.float64)
         x = Data(x, mask=~np.isnan(x) if mask is None else mask)
