@@ -34,7 +34,6 @@ class Filtering(AbstractStepwise):
 
     Raises:
         CombinationError: If the model has no recurrence.
-        InputError: If the family's laws cannot be steps of a path.
 
     Example:
         >>> import jax, jensen as jn
@@ -62,7 +61,7 @@ class Filtering(AbstractStepwise):
         memory: int | None = None,
         key: PRNGKey,
     ):
-        model = checked("Filtering", family, like)
+        model = checked("Filtering", like)
         keys = jax.random.split(key, 3)
         memory = (0 if model.remembers else widths[0]) if memory is None else memory
         self.family = family

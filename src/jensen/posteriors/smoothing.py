@@ -34,7 +34,6 @@ class Smoothing(AbstractStepwise):
 
     Raises:
         CombinationError: If the model has no recurrence.
-        InputError: If the family's laws cannot be steps of a path.
 
     References:
         Krishnan, Shalit & Sontag 2017 (deep Kalman smoother).
@@ -65,7 +64,7 @@ class Smoothing(AbstractStepwise):
         memory: int | None = None,
         key: PRNGKey,
     ):
-        model = checked("Smoothing", family, like)
+        model = checked("Smoothing", like)
         keys = jax.random.split(key, 3)
         memory = memory or widths[0]
         self.family = family

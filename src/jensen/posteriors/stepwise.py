@@ -18,8 +18,8 @@ from jensen.core import (
     InitializesFromData,
     Verdict,
 )
-from jensen.dist import AbstractRelaxable, RelaxablePath, Reparameterized, ReparameterizedPath, real_steps
-from jensen.errors import CombinationError, InputError
+from jensen.dist import RelaxablePath, Reparameterized, ReparameterizedPath, real_steps
+from jensen.errors import CombinationError
 from jensen.families import AbstractFamily
 from jensen.nets import MLP, Frame, Merge, column_means
 from jensen.posteriors.rules import space
@@ -146,21 +146,16 @@ class AbstractStepwise(AbstractPosterior, InitializesFromData):
         return Verdict("exact")
 
 
-def checked(name: str, family: AbstractFamily, like: Any) -> Any:
+def checked(name: str, like: Any) -> Any:
     """Return the model whose sizes a posterior takes, or refuse it.
 
     Raises:
         CombinationError: If it has no recurrence.
-        InputError: If the family's laws cannot be steps of a path.
     """
     if not isinstance(like, HasRecurrence):
         raise CombinationError(
             f"{name}: like={type(like).__name__} has no recurrence; use posteriors.Amortized, or "
             "posteriors.Exact where the model has an exact posterior"
-        )
-    if not issubclass(family.law, Reparameterized | AbstractRelaxable):
-        raise InputError(
-            f"{name}: {type(family).__name__} laws cannot be passed through a carry; use families.OneHot"
         )
     return like
 

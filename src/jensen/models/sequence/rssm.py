@@ -145,7 +145,8 @@ class RSSM(AbstractRecurrentModel):
         actions = previous(cond, length, self.cond_dim)
         first = jnp.arange(length) == 0
         if cond is not None and cond.shape[-1] > self.cond_dim:
-            first = first | (jnp.asarray(cond)[:length, -1] > 0.5)
+            begins = jnp.asarray(cond)[:length, -1] > 0.5
+            first = first.at[: len(begins)].max(begins)
         actions = jnp.where(first[:, None], 0.0, actions)
         weight, bias = self.core.entry.weight, jnp.asarray(self.core.entry.bias)
         return Entry(actions @ weight[:, self.latent_dim :].T + bias, first)
