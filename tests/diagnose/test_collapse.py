@@ -40,7 +40,7 @@ def test_used_and_unused_units_are_told_apart():
     assert out.kl.value == pytest.approx(sum(expected), abs=1e-3)
     # z₁ = x₁ + 0.1 ε has I = ½ log(1 + 1/0.01) when x₁ is standard normal
     assert out.information.value == pytest.approx(0.5 * np.log(101), abs=0.15)
-    assert out.information.value < out.ceiling == np.log(800)
+    assert out.information.value < out.ceiling == pytest.approx(np.log(800))
     assert "1 of 3 units active" in str(out) and out.to_json()["num_active"] == 1
 
 
@@ -69,3 +69,15 @@ def test_a_shared_latent_is_refused():
     q = posteriors.Global(families.DiagGaussian(1), key=KEY)
     with pytest.raises(InputError, match="one z is behind all data"):
         diagnose.collapse(jn.Inference(model, q, objectives.ELBO(), gradients.Reparam()), np.eye(2), key=KEY)
+
+
+def test_rows_without_weight_tell_nothing():
+    """Two clusters, one of weight nearly zero: z says nothing about which row it came from."""
+    weight = np.zeros((6, 3), np.float32)
+    weight[:3] = np.eye(3)
+    inference = _gaussian(weight, np.full(6, -9.0, np.float32))
+    x = np.repeat([[0.0, 0.0, 0.0], [5.0, 5.0, 5.0]], 4, axis=0).astype(np.float32)
+    weights = np.repeat([1.0, 1e-6], 4)
+    out = diagnose.collapse(inference, jn.fit.Data(x, weights=weights), key=KEY)
+    assert out.information.value == pytest.approx(0.0, abs=1e-3)
+    assert out.ceiling == pytest.approx(np.log(4), abs=1e-3)

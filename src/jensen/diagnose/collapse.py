@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +33,7 @@ class Collapse:
         mean_variance: Variance over data of E_q[z], per dimension; ``None`` where q has no mean.
         information: I_q(x; z) over the rows looked at, E log q(z|x) − log (1/N) Σⱼ q(z|xⱼ). It cannot exceed
             ``ceiling`` and says nothing beyond it.
-        ceiling: log N.
+        ceiling: log N, or the entropy of the row weights.
         num_data: N, the rows looked at.
     """
 
@@ -101,7 +100,7 @@ def collapse(inference: Inference, x: Any, *, key: PRNGKey, rows: int | None = 1
         x: An array (N, D), or ``fit.Data``.
         key: Randomness.
         rows: Look at this many rows, chosen at random; ``None`` for all. The information needs many: it
-            cannot exceed log N.
+            cannot exceed log N, or the entropy of the row weights.
 
     Returns:
         The measurements; print them for a table.
@@ -124,27 +123,34 @@ def collapse(inference: Inference, x: Any, *, key: PRNGKey, rows: int | None = 1
     chosen = choose(x, rows, key=to_rows)
     check_features(model, chosen)
     n = count(chosen)
-    seen = jax.tree.map(np.asarray, _measure(model, posterior, chosen, jax.random.split(to_run, n)))
     weight = weight_of(chosen)
+    share = np.full(n, 1 / n) if weight is None else np.asarray(weight, np.float64) / np.sum(weight)
+    measured = _measure(model, posterior, chosen, jnp.asarray(share), jax.random.split(to_run, n))
+    seen = jax.tree.map(np.asarray, measured)
     per_dimension = seen["kl_per_dimension"]
     return Collapse(
         kl=Estimate.mean(seen["kl"], weight),
         kl_per_dimension=None if per_dimension is None else np.average(per_dimension, axis=0, weights=weight),
         mean_variance=None if seen["mean"] is None else _variance(seen["mean"], weight),
         information=Estimate.mean(seen["information"], weight),
-        ceiling=math.log(n),
+        ceiling=float(-np.sum(share * np.log(np.where(share > 0, share, 1.0)))),
         num_data=n,
     )
 
 
 @eqx.filter_jit
-def _measure(model: Any, posterior: Any, rows: Datum, keys: Any) -> dict[str, Any]:
+def _measure(model: Any, posterior: Any, rows: Datum, share: Any, keys: Any) -> dict[str, Any]:
     rows = jax.tree.map(jnp.asarray, rows)
 
     def infer(datum: Datum, key: Any) -> Any:
         return posterior(model, datum, key=key)
 
-    laws = jax.vmap(infer)(rows, keys)
+    # what a law took over from model and posterior as it was is held once, not once a row
+    template = infer(jax.tree.map(lambda leaf: leaf[0], rows), keys[0])
+    held = {id(leaf) for leaf in jax.tree.leaves((model, posterior))}
+    own = jax.tree.map(lambda leaf: eqx.is_array(leaf) and id(leaf) not in held, template)
+    common = eqx.filter(template, own, inverse=True)
+    laws = jax.vmap(lambda datum, key: eqx.filter(infer(datum, key), own))(rows, keys)
 
     def per_dimension(q: Any, datum: Datum, terms: Any) -> Any:
         # the prior of a carry model needs a path before it can be written down
@@ -154,11 +160,12 @@ def _measure(model: Any, posterior: Any, rows: Datum, keys: Any) -> dict[str, An
         return terms.kl
 
     def one(both: Any) -> dict[str, Any]:
-        datum, q, key = both
+        datum, law, key = both
+        q = eqx.combine(law, common)
         terms = score(model, q, draw(q, key=jax.random.fold_in(key, 1)), datum)
         total = (terms.log_ratio if terms.kl is None else terms.kl).sum()
-        aggregate = jax.vmap(lambda other: other.log_prob(terms.z).sum())(laws)
-        mixture = jax.scipy.special.logsumexp(aggregate) - jnp.log(float(len(keys)))
+        aggregate = jax.vmap(lambda law: eqx.combine(law, common).log_prob(terms.z).sum())(laws)
+        mixture = jax.scipy.special.logsumexp(aggregate, b=share)
         return {
             "kl": total,
             "kl_per_dimension": per_dimension(q, datum, terms),
