@@ -80,8 +80,8 @@ def blurred(x, **parts) -> list[str]:
 def test_columns_that_float32_blurs_are_named():
     rng = np.random.default_rng(2)
     x = rng.normal(size=(50, 3))
-    assert not blurred(x) and not blurred(x + [0, 1e4, 0])
-    (text,) = blurred(x + [0, 1e5, 0])
+    assert not blurred(x) and not blurred(x + np.array([0, 1e4, 0]))
+    (text,) = blurred(x + np.array([0, 1e5, 0]))
     assert "column 1 lies at 1e+05" in text and "subtract an offset first" in text and "\n" not in text
     # constants have no spread to lose, and what is hidden or padding does not count
     assert not blurred(np.full((50, 3), 0.1))

@@ -143,3 +143,21 @@ def test_balance_splits_the_divergence():
 def test_arguments_are_checked(make, text):
     with pytest.raises(InputError, match=text):
         make()
+
+
+def test_free_nats_over_the_batch_are_called_biased():
+    model = models.Decoder(3, 2, widths=(), key=jax.random.key(0))
+    q = posteriors.Amortized(families.DiagGaussian(2), data_dim=3, widths=(), key=jax.random.key(1))
+    over = {
+        name: Inference(model, q, objectives.ELBO(free_bits=0.5, free_bits_over=name), gradients.Reparam())
+        for name in ("batch", "datum")
+    }
+    verdict = over["batch"].check()
+    assert verdict.kind == "biased" and "only batches of all rows are unbiased" in verdict.reason
+    assert over["datum"].check().kind == "unbiased"
+    # half the data has a KL of 0.1, half of 2: one batch of all is pushed, one of the first half is not
+    kl = jnp.array([0.1, 0.1, 2.0, 2.0])[:, None, None]
+    terms = Terms(jnp.zeros((4, 1)), jnp.zeros((4, 1, 1)), jnp.zeros((4, 1)), jnp.zeros((4, 1, 1)), kl=kl)
+    term = lambda part: over["batch"].objective.batch_term(part, None, jnp.asarray(0), 4)  # noqa: E731
+    halves = [jax.tree.map(lambda a, s=s: a[s], terms) for s in (slice(0, 2), slice(2, 4))]
+    assert abs(term(terms) - 1.05) < 1e-6 and abs(sum(map(term, halves)) / 2 - 1.25) < 1e-6

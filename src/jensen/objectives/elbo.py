@@ -35,7 +35,7 @@ class ELBO(MeanOverDraws, HasBatchTerm):
         free_bits: Nats per latent group below which the KL is not pushed, a number or a function of the
             step.
         free_bits_over: Whether the free nats are granted to every ``"datum"`` or to the mean over the
-            ``"batch"``.
+            ``"batch"``; the latter is biased unless the batch is all rows.
         kl: ``"analytic"`` demands the closed form, ``"sampled"`` forbids it, ``"auto"`` uses it where it
             exists and the gradient estimator allows.
         kl_balance: Share α of the KL's gradient that trains the prior, the rest trains the posterior
@@ -126,6 +126,12 @@ class ELBO(MeanOverDraws, HasBatchTerm):
             )
         if self.kl_balance is not None:
             return Verdict("biased", "ELBO(kl_balance=...) follows two losses, the gradient of no one bound")
+        if self.couples_data:
+            return Verdict(
+                "biased",
+                "ELBO(free_bits_over='batch'): the mean over batches of max(their mean KL, free nats) is not "
+                "the max at the mean over all data; only batches of all rows are unbiased",
+            )
         if self._has_free_bits and (self.closed_form_kl == "sampled" or not _has_closed_form(q, model)):
             return Verdict(
                 "biased",
