@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 
 from jensen import families, gradients, models, objectives, posteriors
+from jensen.core import Datum
 
 KEY = jax.random.key(0)
 DIM, LATENT, CLASSES, NUM_DATA = 3, 2, 3, 4
+ROW = Datum(jnp.array([1.0, 0.0, 1.0]), index=jnp.asarray(1))
+SEQUENCE = Datum(jnp.array([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]), index=jnp.asarray(1))
+SEQUENTIAL = {"NeuralStateSpace", "RSSM", "RSSM(OneHot)"}
+"""Models of which one datum is a sequence."""
 
 FAMILIES = {
     "DiagGaussian": lambda: families.DiagGaussian(LATENT),
@@ -28,6 +34,7 @@ LIKELIHOODS = {
     "Bernoulli": lambda: models.likelihoods.Bernoulli(DIM),
     "Gaussian": lambda: models.likelihoods.Gaussian(DIM),
     "Categorical": lambda: models.likelihoods.Categorical(DIM, CLASSES),
+    "Joined": lambda: models.likelihoods.Joined((models.likelihoods.Gaussian(DIM),)),
 }
 MODELS = {
     "Gaussian": lambda: models.Gaussian(DIM, key=KEY),
@@ -35,12 +42,29 @@ MODELS = {
     "FactorAnalysis": lambda: models.FactorAnalysis(DIM, LATENT, key=KEY),
     "ProbabilisticPCA": lambda: models.ProbabilisticPCA(DIM, LATENT, key=KEY),
     "Decoder": lambda: models.Decoder(DIM, LATENT, widths=(), key=KEY),
+    "NeuralStateSpace": lambda: models.NeuralStateSpace(
+        DIM, LATENT, likelihood="bernoulli", decoder=(), width=2, key=KEY
+    ),
+    "RSSM": lambda: rssm(families.DiagGaussian(LATENT)),
 }
+
+
+def rssm(latent):
+    """The length of its carry is that of the deep Markov model's, so that one posterior fits either."""
+    return models.RSSM(DIM, 0, deter_dim=LATENT, latent=latent, likelihood="bernoulli", decoder=(2,), key=KEY)
+
+
 POSTERIORS = {
     "Exact": lambda family: posteriors.Exact(),
     "PerDatum": lambda family: posteriors.PerDatum(family, num_data=NUM_DATA, key=KEY),
     "Global": lambda family: posteriors.Global(family, key=KEY),
     "Amortized": lambda family: posteriors.Amortized(family, data_dim=DIM, widths=(), key=KEY),
+    "Filtering": lambda family: posteriors.Filtering(
+        family, like=MODELS["NeuralStateSpace"](), widths=(2,), key=KEY
+    ),
+    "Smoothing": lambda family: posteriors.Smoothing(
+        family, like=MODELS["NeuralStateSpace"](), widths=(2,), key=KEY
+    ),
 }
 OBJECTIVES = {
     "ELBO": lambda: objectives.ELBO(2),
@@ -55,6 +79,7 @@ GRADIENTS = {
     "StickTheLanding": gradients.StickTheLanding,
     "DoublyReparam": gradients.DoublyReparam,
     "ScoreFunction": gradients.ScoreFunction,
+    "StraightThrough": gradients.StraightThrough,
 }
 SCHEDULES = {"Linear": lambda: objectives.Linear(0.0, 1.0, 10)}
 
@@ -62,7 +87,7 @@ MORE_MODELS = {
     f"Decoder({name})": lambda make=make: models.Decoder(DIM, widths=(), prior=make(), key=KEY)
     for name, make in PRIORS.items()
     if name != "StandardNormal"
-}
+} | {"RSSM(OneHot)": lambda: rssm(families.OneHot(CLASSES))}
 MORE_OBJECTIVES = {
     "ELBO(1)": lambda: objectives.ELBO(),
     "ELBO(sampled)": lambda: objectives.ELBO(2, kl="sampled"),
