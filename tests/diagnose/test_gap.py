@@ -295,3 +295,15 @@ def test_the_plain_bound_of_few_draws_is_unbiased():
     seen = np.asarray(few(jax.random.split(KEY, 40_000)), np.float64)
     truth, se = plain_elbo(model, q, datum, 400_000, key=jax.random.key(9))
     assert abs(seen.mean() - float(truth)) < 4.5 * np.hypot(seen.std() / 200, float(se))
+
+
+def test_the_table_says_what_the_sides_are(reports):
+    _, _, gap = reports[0]
+    text = str(gap)
+    assert "± is over rows" in text and "rows drawn from the model itself" in text
+    crossed = dataclasses.replace(gap.log_evidence, lower=-5.0, upper=-5.25)
+    assert "lies 0.250 below it, take that as the error" in str(
+        dataclasses.replace(gap, log_evidence=crossed)
+    )
+    one = dataclasses.replace(gap.log_evidence, upper=None, upper_kind=None)
+    assert "no upper side" in str(dataclasses.replace(gap, log_evidence=one))

@@ -41,6 +41,10 @@ def gap_table(gap: Gap) -> str:
         return (*cells, f"{number(value / gap.mean_steps)} a step") if gap.mean_steps else cells
 
     evidence = gap.log_evidence
+    head = f"where the bound is lost ({gap.units}; {gap.num_data} rows, {gap.split}; ± is over rows)"
+    if evidence.lower_kind == "exact" and abs(gap.total.value) < 1e-6:
+        lines = [head, columns([row("log p(x), no gap", (evidence.value, evidence.se))]), _sides(gap)]
+        return "\n".join([*lines, *(f"! {flag}" for flag in gap.flags)])
     rows = [
         row("L[q], the plain ELBO", gap.elbo),
         row("+ amortization gap", gap.amortization),
@@ -50,15 +54,14 @@ def gap_table(gap: Gap) -> str:
     ]
     if gap.training_bound is not None:
         rows.append(row("bound trained on", gap.training_bound))
-    lines = [f"where the bound is lost ({gap.units}; {gap.num_data} rows, {gap.split})", columns(rows)]
-    lines.append(_sides(gap))
+    lines = [head, columns(rows), _sides(gap)]
     if gap.simulated is not None:
         lines.append(_certified(gap.simulated))
     return "\n".join([*lines, *(f"! {flag}" for flag in gap.flags)])
 
 
 def _certified(bracket: Bracket) -> str:
-    rows = f"on {bracket.num_data} simulated rows log p(x)"
+    rows = f"check on {bracket.num_data} rows drawn from the model itself: log p(x)"
     if bracket.confidence == 1:
         return f"{rows} is {bracket.lower:.3f}, exactly"
     return (
@@ -73,9 +76,18 @@ def _sides(gap: Gap) -> str:
         how = "summed over every value of z" if evidence.method == "enumerate" else "a closed form"
         return f"log p(x) is exact ({how})"
     how = ", ".join(f"{n} {name}" for name, n in evidence.settings.items())
-    upper = "no upper side" if evidence.upper is None else f"{evidence.upper:.3f} ({evidence.upper_kind})"
-    text = f"log p(x) between {evidence.lower:.3f} ({evidence.lower_kind}) and {upper}"
+    lower = f"{evidence.lower:.3f} ({evidence.lower_kind})"
     width = evidence.median_width
+    if evidence.upper is None:
+        text = f"log p(x) at least {lower}, no upper side"
+    elif evidence.upper < evidence.lower:
+        crossing = evidence.lower - evidence.upper
+        text = (
+            f"log p(x) about {lower}: the upper estimate ({evidence.upper_kind}) lies {crossing:.3f} below it, "
+            "take that as the error"
+        )
+    else:
+        text = f"log p(x) between {lower} and {evidence.upper:.3f} ({evidence.upper_kind})"
     return f"{text}\n{evidence.method}: {how}" + (
         "" if width is None else f"; median interval width {width:.3f}"
     )
