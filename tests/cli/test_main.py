@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def test_mixture_from_end_to_end(here: Path, capsys: pytest.CaptureFixture[str])
     assert any("nats per datum; 15 rows, held out" in line for line in out)
     run = Path("runs/gmm-iris")
     assert out[-1] == "report: runs/gmm-iris/report.html"
+    assert re.fullmatch(r"gap took \d.*; report took \d.*", out[-2])
     assert {path.name for path in run.iterdir()} == RUN_FILES - {"checkpoints"}
 
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -109,6 +111,7 @@ def test_other_commands(here: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["gap", "../run", "--json", "g.json"]) == 0
     assert set(json.loads(Path("g.json").read_text())) == GAP_KEYS
     assert json.loads(Path("g.json").read_text())["num_data"] == 15
+    assert "measuring the gap on 15 of 15 held-out rows, with full effort" in capsys.readouterr().out
     assert main(["gap", "../run", "iris"]) == 0
     assert "rows, iris" in capsys.readouterr().out
     assert main(["sample", "../run", "--num", "5"]) == 0
@@ -203,7 +206,7 @@ def test_missing_cells(here: Path, unmeasured: None, capsys: pytest.CaptureFixtu
     x[3, 1] = x[5, 0] = ""
     Path("holes.csv").write_text("\n".join(map(",".join, x)))
     assert main(["fit", "gaussian", "holes.csv"]) == 2
-    assert "missing='mask'" in capsys.readouterr().err
+    assert "(--missing mask)" in capsys.readouterr().err
     assert main(["fit", "gaussian", "holes.csv", "--missing", "mask"]) == 0
 
 
@@ -221,6 +224,77 @@ def test_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     )
     assert main(["fit", "--resume", "run"]) == 0
     assert Path("run/report.html").exists()
+
+
+def test_the_gap_of_a_fit_and_the_gap_of_its_run_look_at_the_same_rows(
+    here: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["fit", "gaussian", "wine", "--gap-rows", "5", "--out", "run"]) == 0
+    out = capsys.readouterr().out
+    assert "measuring the gap on 5 of 18 held-out rows, quickly; `jensen gap run` works harder" in out
+    assert main(["gap", "run", "--json", "g.json"]) == 0
+    assert "measuring the gap on 5 of 18 held-out rows, with full effort" in capsys.readouterr().out
+    ours, theirs = (json.loads(Path(name).read_text()) for name in ("run/gap.json", "g.json"))
+    assert ours["elbo"] == theirs["elbo"] and ours["num_data"] == 5
+    assert main(["gap", "run", "--seed", "1", "--json", "g.json"]) == 0  # other rows
+    assert json.loads(Path("g.json").read_text())["elbo"] != ours["elbo"]
+
+
+def test_no_gap(here: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["fit", "gaussian", "iris", "--gap-rows", "0", "--out", "run"]) == 0
+    assert "gap" not in capsys.readouterr().out and not Path("run/gap.json").exists()
+    assert main(["fit", "--resume", "run"]) == 0
+    assert "is finished" in capsys.readouterr().out
+
+
+def test_text_columns_and_data_without_the_labels(here: Path, capsys: pytest.CaptureFixture[str]):
+    x = load("iris").x[:40]
+    rows = [f"n{i},{','.join(map(str, row))},{'rg'[i % 2]}" for i, row in enumerate(x)]
+    Path("mine.csv").write_text("name,a,b,c,d,colour\n" + "\n".join(rows))
+    Path("new.csv").write_text("a,b,c,d\n" + "\n".join(",".join(map(str, row)) for row in x))
+    assert main(["fit", "gaussian", "mine.csv"]) == 2
+    assert (
+        "leave the column out (--drop name), or name it as labels (--labels name)" in capsys.readouterr().err
+    )
+    words = ["fit", "gaussian", "mine.csv", "--drop", "name"]
+    for labels, run in (("colour", "named"), ("-1", "placed")):
+        assert main([*words, "--labels", labels, "--gap-rows", "0", "--out", run]) == 0
+        for data in ("new.csv", "mine.csv"):
+            assert main(["gap", run, data, "--json", f"{data}.json"]) == 0
+        numbers = [json.loads(Path(f"{data}.json").read_text())["elbo"] for data in ("new.csv", "mine.csv")]
+        assert numbers[0] == numbers[1]
+    assert "colour" not in capsys.readouterr().err
+
+
+def test_what_em_warns_of_is_said_once(here: Path, unmeasured: None, capsys: pytest.CaptureFixture[str]):
+    rows = np.random.default_rng(0).normal(size=(30, 2))
+    Path("flat.csv").write_text("\n".join(f"{a},{b},{a + b}" for a, b in rows))
+    assert main(["fit", "gaussian", "flat.csv"]) == 0
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("at the floor") == 1
+
+
+def test_a_folder_name_taken_by_other_data_says_whose_it_is(
+    here: Path, unmeasured: None, capsys: pytest.CaptureFixture[str]
+):
+    for folder in ("one", "two"):
+        Path(folder).mkdir()
+        np.savetxt(f"{folder}/t.csv", np.random.default_rng(0).normal(size=(30, 2)), delimiter=",")
+    assert main(["fit", "gaussian", "one/t.csv"]) == 0
+    assert main(["fit", "gaussian", "two/t.csv"]) == 2
+    whose = f"runs/gaussian-t holds an unfinished run (gaussian of {here.resolve() / 'one/t.csv'}); continue"
+    assert whose in capsys.readouterr().err
+
+
+def test_binarized_pictures_with_unobserved_pixels(
+    here: Path, unmeasured: None, capsys: pytest.CaptureFixture[str]
+):
+    x = np.random.default_rng(0).random((30, 3, 4))
+    x[4, 1, 2] = np.nan
+    np.save("t.npy", x)
+    words = ["fit", "vae", "t.npy", "--missing", "mask", "--binarize", "threshold", *SMALL]
+    assert main(words) == 0
+    assert "30 rows x 12 columns (3 x 4 x 1 pixels), 27 to train on" in capsys.readouterr().out
 
 
 def test_a_fault_of_our_own_keeps_its_traceback(here: Path, monkeypatch: pytest.MonkeyPatch):

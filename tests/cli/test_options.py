@@ -24,6 +24,9 @@ SMALL = Facts("real", 100, 4)
         ("labels", "-1", -1),
         ("labels", "species", "species"),
         ("standardize", True, True),
+        ("drop", "name,0", ["name", 0]),
+        ("drop", ["a,b", -1], ["a,b", -1]),
+        ("gap_rows", "0", 0),
         ("validation", 0, 0.0),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from jensen.cli.training import keys
 from jensen.core import IndexesData
 from jensen.fit import Fitted
 from jensen.fit.files import write_atomically
+from jensen.report import facts
 
 if TYPE_CHECKING:
     from jensen.datasets import Dataset
@@ -32,11 +34,26 @@ def finish(job: Job, rows: Rows, fitted: Fitted) -> None:
     Raises:
         InputError: A file cannot be written.
     """
-    split, data = own_rows(rows)
-    gap = measure(fitted, data, split=split, rows=ROWS, effort=QUICK, key=keys(job)[2])
-    print(gap)
-    write_gap(job.folder / "gap.json", gap)
+    gap, count, took = None, job.options.get("gap_rows", ROWS), []
+    if count:
+        split, data = own_rows(rows)
+        harder = f"`jensen gap {job.folder}` works harder on the same rows"
+        print(f"measuring the gap on {counted(count, data, split)}, quickly; {harder}", flush=True)
+        begun = time.perf_counter()
+        gap = measure(fitted, data, split=split, rows=count, effort=QUICK, key=keys(job)[2])
+        took.append(f"gap took {facts.duration(time.perf_counter() - begun)}")
+        print(gap, flush=True)
+        write_gap(job.folder / "gap.json", gap)
+    begun = time.perf_counter()
     write_report(job, rows, fitted, gap)
+    took.append(f"report took {facts.duration(time.perf_counter() - begun)}")
+    print("; ".join(took))
+
+
+def counted(rows: int, data: Dataset, split: str) -> str:
+    """Say how many rows of how many are looked at."""
+    which = {"held out": "held-out rows", "train": "training rows"}.get(split, f"rows of {split}")
+    return f"{min(rows, len(data.x))} of {len(data.x)} {which}"
 
 
 def own_rows(rows: Rows) -> tuple[str, Dataset]:

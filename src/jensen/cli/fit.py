@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jensen.cli.options import OPTIONS, flags, read_options
 from jensen.cli.presets import Facts, check_used, settle
-from jensen.cli.runs import CONFIG, OWN, Job, state, trained
+from jensen.cli.runs import CONFIG, OWN, Job, described, state, trained
 from jensen.cli.shell import Interrupted, start_jax
 from jensen.errors import InputError
 
@@ -90,12 +90,14 @@ def _resume(folder: Path) -> int:
 
 def _check_support(rows: Rows, options: dict[str, Any]) -> None:
     from jensen import datasets
+    from jensen.cli.data import in_flags
 
     likelihood = options.get("likelihood")
     if likelihood == "gaussian" and "binarize" in options:
         raise InputError("--binarize makes 0 and 1, which --likelihood gaussian does not fit; leave one out")
     if likelihood is not None:
-        datasets.check_support(rows.dataset.x, likelihood, rows.dataset.mask)
+        with in_flags():
+            datasets.check_support(rows.dataset.x, likelihood, rows.dataset.mask)
 
 
 def _check_free(folder: Path, *, overwrite: bool) -> None:
@@ -109,16 +111,19 @@ def _check_free(folder: Path, *, overwrite: bool) -> None:
         else f"continue it with `jensen fit --resume {folder}`"
     )
     has = "a finished run" if found == "finished" else "an unfinished run"
-    raise InputError(f"{folder} holds {has}; {do}, or replace it with --overwrite")
+    about = described(folder)
+    made = f" ({about.preset} of {about.source})" if about else ""
+    raise InputError(f"{folder} holds {has}{made}; {do}, or replace it with --overwrite")
 
 
 def _choices(job: Job, rows: Rows, given: dict[str, Any]) -> list[str]:
     """Say what will be done, and each choice the data made."""
     data, options = rows.dataset, job.options
     held = f"{len(rows.held)} held out" if len(rows.held) else "none held out"
-    lines = [
-        f"{data.name}: {len(data.x)} rows x {data.x.shape[1]} columns, {len(rows.train)} to train on, {held}"
-    ]
+    shape = data.image_shape and (*data.image_shape, 1)[:3]
+    pixels = f" ({' x '.join(map(str, shape))} pixels)" if shape else ""
+    size = f"{len(data.x)} rows x {data.x.shape[1]} columns{pixels}"
+    lines = [f"{data.name}: {size}, {len(rows.train)} to train on, {held}"]
     if "likelihood" in options and "likelihood" not in given:
         values = {"binary": "0 or 1", "unit": "between 0 and 1", "bytes": "integers in 0..255"}
         why = f"values are {values.get(data.kind, 'counts' if data.kind == 'count' else 'real numbers')}"
@@ -129,7 +134,7 @@ def _choices(job: Job, rows: Rows, given: dict[str, Any]) -> list[str]:
     shown = ", ".join(
         f"{name.replace('_', ' ')} {','.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in options.items()
-        if name not in ("missing", "labels", "validation", "seed", "likelihood")
+        if name not in ("missing", "labels", "drop", "validation", "gap_rows", "seed", "likelihood")
     )
     return [*lines, f"{job.preset}: {shown}"]
 
@@ -168,9 +173,12 @@ def _fitted(job: Job, rows: Rows, prepared: Any) -> Fitted:
     from jensen import fit
     from jensen.cli import training
 
-    if trained(job.folder):
-        return fit.load(job.folder)
-    return training.train(job, rows, prepared)
+    before = trained(job.folder)
+    fitted = fit.load(job.folder) if before else training.train(job, rows, prepared)
+    if before or job.options["gradient"] != "em":  # a fit by EM has warned of each already
+        for event in fitted.history.events:
+            print(f"event: {event}")
+    return fitted
 
 
 def _start_folder(job: Job) -> list[Path]:
@@ -222,5 +230,3 @@ def _say_stopped(fitted: Fitted) -> None:
     if len(fitted.restarts) > 1:
         low, high = min(fitted.restarts), max(fitted.restarts)
         print(f"best of {len(fitted.restarts)} restarts: bounds from {low:.3f} to {high:.3f} nats per datum")
-    for event in fitted.history.events:
-        print(f"event: {event}")

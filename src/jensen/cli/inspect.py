@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,25 +31,31 @@ def gap(given: dict[str, Any]) -> int:
         CorruptRunError: No such run, or a damaged one.
     """
     job = Job.of(Path(given["run"]))
-    rows, seed = _count(given["rows"], "--rows", 100), _seed(given["seed"])
+    rows, seed = _count(given["rows"], "--rows", job.options.get("gap_rows") or 100), _seed(given["seed"])
     target = _writable(given["json"], "--json")
     start_jax()
     from jensen import datasets
     from jensen.cli import data, evaluation
+    from jensen.cli.training import keys
 
     fitted = _load(job)
     if given["data"] is None:
         split, chosen = evaluation.own_rows(data.divide(data.read(job.source, job.options), job.options))
     else:
-        split, chosen = given["data"], data.read(given["data"], job.options)
         model = fitted.inference.model
+        split, chosen = given["data"], data.read_like(given["data"], job.options, model.data_dim)
         datasets.check_features(chosen.x, model.data_dim, model=type(model).__name__)
         if "likelihood" in job.options:
             datasets.check_support(chosen.x, job.options["likelihood"], chosen.mask)
     import jax
 
-    found = evaluation.measure(fitted, chosen, split=split, rows=rows, key=jax.random.key(seed))
+    from jensen.report import facts
+
+    print(f"measuring the gap on {evaluation.counted(rows, chosen, split)}, with full effort", flush=True)
+    begun, key = time.perf_counter(), keys(job)[2] if seed is None else jax.random.key(seed)
+    found = evaluation.measure(fitted, chosen, split=split, rows=rows, key=key)
     print(found)
+    print(f"gap took {facts.duration(time.perf_counter() - begun)}")
     if target is not None:
         evaluation.write_gap(target, found)
         print(f"written: {target}")
@@ -63,7 +70,7 @@ def sample(given: dict[str, Any]) -> int:
         CorruptRunError: No such run, or a damaged one.
     """
     job = Job.of(Path(given["run"]))
-    num, seed = _count(given["num"], "--num", 16), _seed(given["seed"])
+    num, seed = _count(given["num"], "--num", 16), _seed(given["seed"]) or 0
     target = _writable(given["out"], "--out", SAMPLE_FILES)
     start_jax()
     import jax
@@ -161,8 +168,8 @@ def _count(written: Any, flag: str, default: int) -> int:
         raise InputError(f"{flag} is {written}; {error}") from None
 
 
-def _seed(written: Any) -> int:
-    return 0 if written is None else OPTIONS["seed"].value(written)
+def _seed(written: Any) -> int | None:
+    return None if written is None else OPTIONS["seed"].value(written)
 
 
 def _writable(written: str | None, flag: str, endings: tuple[str, ...] = ()) -> Path | None:

@@ -92,7 +92,7 @@ def one_of(*choices: str) -> Read:
 
 
 def _widths(written: Any) -> list[int]:
-    parts = written if isinstance(written, list) else str(written).replace(",", " ").split()
+    parts = written if isinstance(written, list) else str(written).split(",")
     try:
         return [whole(1)(part) for part in parts]
     except ValueError:
@@ -110,7 +110,17 @@ def _flag(written: Any) -> bool:
 def _column(written: Any) -> str | int:
     """Read a column's name, or its position where only digits are written."""
     text = str(written)
+    if not text.strip():
+        raise ValueError("it must be a column's name or position")
     return int(text) if text.lstrip("-").isdigit() else text
+
+
+def _columns(written: Any) -> list[str | int]:
+    """Read several columns; a name with a comma in it can be given in a config file."""
+    try:
+        return [_column(part) for part in (written if isinstance(written, list) else str(written).split(","))]
+    except ValueError:
+        raise ValueError("it must be columns' names or positions like name,date") from None
 
 
 def _seed(written: Any) -> int:
@@ -138,10 +148,13 @@ OPTIONS = {
             "labels", _DATA, "COLUMN", "column with labels, by name or position; never trained on", _column
         ),
         Option(
+            "drop", _DATA, "A,B", "columns left out, by name or position, such as names and dates", _columns
+        ),
+        Option(
             "missing",
             _DATA,
             "error|mask",
-            "what an empty cell means: a mistake, or unobserved",
+            "what a missing cell is (see below): a mistake, or unobserved",
             one_of("error", "mask"),
         ),
         Option(
@@ -203,6 +216,7 @@ OPTIONS = {
         Option(
             "restarts", _FIT, "R", "fits from different starts, of which the best is kept (by EM)", whole(1)
         ),
+        Option("gap_rows", _FIT, "N", "measure the gap on so many rows, 0 for none (default 100)", whole(0)),
         Option("seed", _FIT, "SEED", "same seed, same result (default 0)", _seed),
     )
 }

@@ -107,10 +107,15 @@ def _parsers() -> tuple[Any, dict[str, Any]]:
 
 def _add_fit(parser: Any) -> None:
     from jensen.cli.presets import PRESETS
+    from jensen.datasets.arrow import MISSING
     from jensen.datasets.bundled import names
 
     presets = "\n".join(f"  {name:<10}{preset.about}" for name, preset in PRESETS.items())
-    parser.epilog = f"presets:\n{presets}\n\ndata: {', '.join(names())}, or a file or folder of your own"
+    missing = ", ".join(word for word in MISSING if word)
+    parser.epilog = (
+        f"presets:\n{presets}\n\ndata: {', '.join(names())}, or a file or folder of your own\n\n"
+        f"missing: an empty cell, or one of {missing}"
+    )
     parser.add_argument("words", nargs="*", metavar="PRESET DATA", help="what to fit to what, see below")
     parser.add_argument("--preset", help=argparse.SUPPRESS)
     parser.add_argument("--data", help=argparse.SUPPRESS)
@@ -145,8 +150,10 @@ def _add_inspectors(commands: dict[str, Any]) -> None:
     commands["gap"].add_argument("--rows", metavar="N", help="at most so many rows (default 100)")
     commands["sample"].add_argument("--num", metavar="N", help="how many rows (default 16)")
     commands["sample"].add_argument("--out", metavar="FILE", help="csv, npy, npz or png (default: print csv)")
-    for name in ("gap", "sample"):
-        commands[name].add_argument("--seed", metavar="SEED", help="same seed, same result (default 0)")
+    own = {"gap": "the run's own: the rows of its fit", "sample": "0"}
+    for name, default in own.items():
+        about = f"same seed, same result (default {default})"
+        commands[name].add_argument("--seed", metavar="SEED", help=about)
 
 
 def _config_first(words: list[str]) -> list[str]:

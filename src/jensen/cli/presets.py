@@ -20,7 +20,7 @@ Options = dict[str, Any]
 Build = Callable[[Options, int, int, "PRNGKey"], "Inference"]
 """From settled options, rows and columns of the training data, and a key, to an inference."""
 
-COMMON = ("labels", "missing", "validation", "standardize", "seed")
+COMMON = ("labels", "drop", "missing", "validation", "standardize", "gap_rows", "seed")
 """Options of every preset."""
 
 _BY_GRADIENT = ("epochs", "steps", "batch_size", "learning_rate")

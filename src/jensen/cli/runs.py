@@ -75,8 +75,19 @@ def state(folder: Path) -> State:
         if any(folder.iterdir()):
             raise InputError(f"{folder} holds files but no run; choose another --out")
         return "new"
-    done = all((folder / name).exists() for name in ("gap.json", "report.html")) and trained(folder)
+    about = described(folder)
+    unmeasured = about is not None and about.options.get("gap_rows") == 0
+    measured = unmeasured or (folder / "gap.json").exists()
+    done = measured and (folder / "report.html").exists() and trained(folder)
     return "finished" if done else "unfinished"
+
+
+def described(folder: Path) -> Job | None:
+    """Return what a run's config file says; None where it cannot be read."""
+    try:
+        return Job.of(folder)
+    except CorruptRunError:
+        return None
 
 
 def trained(folder: Path) -> bool:
