@@ -1,7 +1,7 @@
 """Choice 1: what generated the data."""
 
 from jensen.models import likelihoods, priors
-from jensen.models.sequence import RSSM, NeuralStateSpace
+from jensen.models.sequence import HMM, RSSM, LinearGaussianSSM, NeuralStateSpace
 from jensen.models.static import (
     Decoder,
     FactorAnalysis,
@@ -11,11 +11,13 @@ from jensen.models.static import (
 )
 
 __all__ = [
+    "HMM",
     "RSSM",
     "Decoder",
     "FactorAnalysis",
     "Gaussian",
     "GaussianMixture",
+    "LinearGaussianSSM",
     "NeuralStateSpace",
     "ProbabilisticPCA",
     "likelihoods",
