@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -299,6 +300,43 @@ def test_smoothing_closes_the_gap_of_a_linear_model_and_filtering_cannot():
         assert -0.002 < closer < 0.4 * gaps[name] + 0.001, (name, closer)
     assert 0 < gaps["Smoothing"] < 0.01, gaps
     assert gaps["Filtering"] > 0.05, gaps
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "estimator"),
+    [
+        ("neural", objectives.IWAE(2), gradients.DoublyReparam()),
+        ("neural", objectives.ELBO(kl="sampled"), gradients.StickTheLanding()),
+        ("rssm", objectives.ELBO(kl="sampled"), gradients.StickTheLanding()),
+        ("rssm", objectives.ELBO(), gradients.Reparam()),
+    ],
+)
+def test_estimators_over_paths_agree(name, objective, estimator):
+    """In the model's and in the posterior's numbers: the carry brings the one into the other's law."""
+    model = MODELS[name]()
+    q = posterior("filtering", families.DiagGaussian(2), model)
+    plain = objectives.IWAE(2) if isinstance(objective, objectives.IWAE) else objectives.ELBO(kl="sampled")
+    datum = sequence(2)
+
+    def moments(inference, seed):
+        params, static = eqx.partition((model, q), trainable((model, q)))
+
+        def one(key):
+            def loss(params):
+                own = eqx.tree_at(lambda i: (i.model, i.posterior), inference, eqx.combine(params, static))
+                step = jnp.asarray(0)
+                return own.gradient(own, datum, key=key, step=step, num_data=1, state=None).surrogate
+
+            return jax.flatten_util.ravel_pytree(jax.grad(loss)(params))[0]
+
+        each = quick(jax.vmap(one))(jax.random.split(jax.random.key(seed), 20_000))
+        return np.asarray(each.mean(0), float), np.asarray(each.var(0), float) / len(each)
+
+    ours, our_var = moments(Inference(model, q, objective, estimator), 1)
+    theirs, their_var = moments(Inference(model, q, plain, gradients.Reparam()), 2)
+    norm, se = np.linalg.norm(theirs), np.sqrt(our_var + their_var)
+    assert (np.abs(ours - theirs) <= 4.5 * se + 1e-5 * norm).all()
+    assert np.linalg.norm(se) < 0.1 * norm
 
 
 # ---------------------------------------------------------------- fitting, through the front door
