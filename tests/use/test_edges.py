@@ -37,7 +37,7 @@ def test_wide_integers_are_no_int32():
     assert diagnose.evidence(fitted.inference, x, key=KEY).value == pytest.approx(bound, abs=1e-4)
     assert use.score(fitted, x[:1])[0] == pytest.approx(use.score(fitted, x)[0], abs=1e-4)  # one row will do
     # without a frame to centre them they are rounded, but never wrapped
-    rows = diagnose.rows.choose(x, None, key=KEY)
+    _, rows = diagnose.rows.look(decoder("gaussian", 2), x, None, key=KEY)
     assert rows.x.dtype == np.float32 and rows.x[0, 0] == 3e9
 
 
@@ -64,6 +64,9 @@ def test_rows_outside_the_support_are_refused(likelihood, bad, text):
         "evidence": lambda: diagnose.evidence(inference, bad, key=KEY),
         "gap": lambda: diagnose.gap(inference, bad, key=KEY),
         "collapse": lambda: diagnose.collapse(inference, bad, key=KEY),
+        "gradient_noise": lambda: diagnose.gradient_noise(
+            inference, np.repeat(bad, 2, 0), key=KEY, batch_size=1
+        ),
     }
     for name, call in calls.items():
         with pytest.raises(InputError, match=text) as caught:

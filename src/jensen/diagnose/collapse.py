@@ -12,7 +12,7 @@ import numpy as np
 
 from jensen.core import AbstractCarryModel, AbstractLatentModel, Datum, Inference, SharesLatent, score
 from jensen.diagnose.estimate import Estimate
-from jensen.diagnose.rows import check_features, choose, count, weight_of
+from jensen.diagnose.rows import count, look, weight_of
 from jensen.diagnose.table import columns, number
 from jensen.dist import AbstractDensity, AbstractMoments, DiagGaussian, draw, kl_per_dimension
 from jensen.errors import InputError
@@ -120,8 +120,8 @@ def collapse(inference: Inference, x: Any, *, key: PRNGKey, rows: int | None = 1
     if isinstance(posterior, SharesLatent):
         raise InputError("collapse: one z is behind all data, so it carries no information on single rows")
     to_rows, to_run = jax.random.split(key)
-    chosen = choose(x, rows, key=to_rows)
-    check_features(model, chosen)
+    inference, chosen = look(inference, x, rows, key=to_rows)
+    model, posterior = inference.bound_model(), inference.posterior
     n = count(chosen)
     weight = weight_of(chosen)
     share = np.full(n, 1 / n) if weight is None else np.asarray(weight, np.float64) / np.sum(weight)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import Datum, HasBatchTerm, Inference, SharesLatent
-from jensen.diagnose.rows import choose, count
+from jensen.diagnose.rows import count, look
 from jensen.diagnose.table import columns
 from jensen.errors import InputError
 from jensen.fit.data import Data
@@ -128,7 +128,7 @@ def gradient_noise(
             "use a posterior with a z per datum"
         )
     to_rows, to_run = jax.random.split(key)
-    chosen = choose(data, rows, key=to_rows)
+    inference, chosen = look(inference, data, rows, key=to_rows)
     n = count(chosen)
     keys = jax.random.split(to_run, (n, repeats))
     means, squares, within = _moments(inference, chosen, keys, data.num_data)

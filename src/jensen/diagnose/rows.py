@@ -33,7 +33,7 @@ def look(inference: Inference, x: Any, rows: int | None, *, key: PRNGKey) -> tup
     Raises:
         InputError: If ``rows`` is not positive, or the rows do not fit the model.
     """
-    chosen = _choose(x, rows, key=key)
+    chosen = choose(x, rows, key=key)
     check_support(inference.model, chosen)
     inference, chosen = centred(inference, chosen)
     return inference, narrowed(chosen)
@@ -50,10 +50,6 @@ def choose(x: Any, rows: int | None, *, key: PRNGKey) -> Datum:
     Raises:
         InputError: If ``rows`` is not positive.
     """
-    return narrowed(_choose(x, rows, key=key))
-
-
-def _choose(x: Any, rows: int | None, *, key: PRNGKey) -> Datum:
     if rows is not None and rows < 1:
         raise InputError(f"rows is {rows}; it must be at least 1, or None for all rows")
     data = Data.of(x)
@@ -62,11 +58,6 @@ def _choose(x: Any, rows: int | None, *, key: PRNGKey) -> Datum:
         return stacked
     chosen = np.sort(np.asarray(jax.random.permutation(key, data.num_data))[:rows])
     return jax.tree.map(lambda leaf: leaf[chosen], stacked)
-
-
-def check_features(model: Any, rows: Datum) -> None:
-    """Refuse rows with another number of columns than the model's, or with values outside its support."""
-    check_support(model, rows)
 
 
 def count(rows: Datum) -> int:
