@@ -12,7 +12,7 @@ KEY = jax.random.key(0)
 DIM, LATENT, CLASSES, NUM_DATA = 3, 2, 3, 4
 ROW = Datum(jnp.array([1.0, 0.0, 1.0]), index=jnp.asarray(1))
 SEQUENCE = Datum(jnp.array([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]), index=jnp.asarray(1))
-SEQUENTIAL = {"NeuralStateSpace", "RSSM", "RSSM(OneHot)"}
+SEQUENTIAL = {"HMM", "LinearGaussianSSM", "NeuralStateSpace", "RSSM", "RSSM(OneHot)"}
 """Models of which one datum is a sequence."""
 
 FAMILIES = {
@@ -42,6 +42,8 @@ MODELS = {
     "FactorAnalysis": lambda: models.FactorAnalysis(DIM, LATENT, key=KEY),
     "ProbabilisticPCA": lambda: models.ProbabilisticPCA(DIM, LATENT, key=KEY),
     "Decoder": lambda: models.Decoder(DIM, LATENT, widths=(), key=KEY),
+    "HMM": lambda: models.HMM(CLASSES, DIM, key=KEY),
+    "LinearGaussianSSM": lambda: models.LinearGaussianSSM(LATENT, DIM, key=KEY),
     "NeuralStateSpace": lambda: models.NeuralStateSpace(
         DIM, LATENT, likelihood="bernoulli", decoder=(), width=2, key=KEY
     ),

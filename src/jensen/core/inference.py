@@ -109,15 +109,14 @@ class Inference(AbstractInference):
         """
         if not isinstance(self.posterior, SharesLatent):
             return 1.0
-        if not isinstance(self.model, AbstractLatentModel) and not (
-            isinstance(num_data, int) and num_data == 1
-        ):
+        alone = isinstance(num_data, int) and num_data == 1
+        if not alone and not isinstance(self.model, AbstractLatentModel):
             raise CombinationError(
-                f"{type(self.model).__name__}.log_joint does not say which part of it is the prior, which counts "
-                f"once for the {num_data} data that share one z; subclass core.AbstractLatentModel, or make all "
-                "data one datum"
+                f"{type(self.model).__name__}.log_joint does not part the prior, counted once for the "
+                f"{num_data} data that share z, from the likelihood; subclass core.AbstractLatentModel, or make "
+                "them one datum"
             )
-        if isinstance(self.objective, LogMeanOfWeights) and not (isinstance(num_data, int) and num_data == 1):
+        if isinstance(self.objective, LogMeanOfWeights) and not alone:
             raise CombinationError(
                 f"{type(self.objective).__name__} is not additive over the {num_data} data that share one z; "
                 "use objectives.ELBO()"

@@ -83,8 +83,8 @@ def _sides(gap: Gap) -> str:
     elif evidence.upper < evidence.lower:
         crossing = evidence.lower - evidence.upper
         text = (
-            f"log p(x) about {lower}: the upper estimate ({evidence.upper_kind}) lies {crossing:.3f} below it, "
-            "take that as the error"
+            f"log p(x) about {lower}: the upper estimate ({evidence.upper_kind}) lies {crossing:.3f} "
+            "below it, take that as the error"
         )
     else:
         text = f"log p(x) between {lower} and {evidence.upper:.3f} ({evidence.upper_kind})"

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from jensen.core import AbstractLatentModel, HasExactEvidence, HasLatentDim, HasRecurrence, Verdict
+from jensen.core import (
+    AbstractLatentModel,
+    HasExactEvidence,
+    HasExactPosterior,
+    HasLatentDim,
+    HasMarkovLatents,
+    HasRecurrence,
+    Verdict,
+)
 from jensen.dist import AbstractEnumerable, Bernoulli, Categorical, OneHot
 from jensen.families import AbstractFamily
 
@@ -24,13 +32,10 @@ def family_matches_prior(family: AbstractFamily, model: Any) -> Verdict:
             name = type(model).__name__
             return Verdict("refused", f"{name} has no latents to infer; use posteriors.Exact()")
         return Verdict("exact")
-    if isinstance(model, HasRecurrence):
-        name = type(model).__name__
-        return Verdict(
-            "refused",
-            f"{name}: its latents are a path, drawn step by step; use posteriors.Smoothing or "
-            "posteriors.Filtering",
-        )
+    if isinstance(model, HasRecurrence | HasMarkovLatents):
+        exact = isinstance(model, HasExactPosterior)
+        use = "posteriors.Exact" if exact else "posteriors.Smoothing or posteriors.Filtering"
+        return Verdict("refused", f"{type(model).__name__}: its latents are a path over time; use {use}")
     q, p = family.law, model.prior_law
     if space(q) is not space(p):
         return Verdict(

@@ -19,7 +19,7 @@ from jensen.algorithms.linalg import cholesky, solve_lower
 from jensen.typing import Array, Bool, Float
 
 VARIANCE_FLOOR = 1e-6
-"""Smallest variance the M-step returns, in units of the columns' variance; in a mixture, of the clusters' own."""
+"""Smallest variance the M-step returns, relative to that of the columns; in a mixture, to the clusters'."""
 
 LOG_2PI = float(np.log(2 * np.pi))
 
