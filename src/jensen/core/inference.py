@@ -112,8 +112,9 @@ class Inference(AbstractInference):
         alone = isinstance(num_data, int) and num_data == 1
         if not alone and not isinstance(self.model, AbstractLatentModel):
             raise CombinationError(
-                f"{type(self.model).__name__}.log_joint does not part the likelihood from the prior, which counts "
-                f"once for {num_data} data that share z; subclass core.AbstractLatentModel, or make them one datum"
+                f"{type(self.model).__name__}.log_joint does not part the likelihood from the prior, which "
+                f"counts once for {num_data} data that share z; subclass core.AbstractLatentModel, or make them "
+                "one datum"
             )
         if isinstance(self.objective, LogMeanOfWeights) and not alone:
             raise CombinationError(
