@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from jensen import datasets, gradients, models, posteriors, report
 from jensen.fit.result import Fitted
@@ -62,7 +63,7 @@ def test_histograms_hold_observed_cells_only(wine: datasets.Dataset, mask: np.nd
         fig = Figure()
         plots.columns(fig, blanked(wine).x, samples, wine.columns)
     for j, ax in enumerate(fig.axes[:12]):
-        heights = [patch.get_height() for patch in ax.patches if hasattr(patch, "get_height")]
+        heights = [patch.get_height() for patch in ax.patches if isinstance(patch, Rectangle)]
         left = ax.patches[0].get_x()  # type: ignore[attr-defined]
         assert sum(heights) == pytest.approx(1.0)
         assert left == pytest.approx(min(wine.x[mask[:, j], j].min(), np.quantile(samples[:, j], 0.01)))
