@@ -38,7 +38,7 @@ class Data:
     Args:
         x: Observations, (N, D); NaN is only allowed where ``mask`` is False.
         cond: What the model is conditioned on, leading axis N.
-        lengths: Numbers of real steps, for padded sequences (N, T, D).
+        lengths: Numbers of real steps, (N,), for padded sequences (N, T, D); padding may hold anything.
         mask: True where an entry of x is observed, the shape of x.
         weights: Row weights, (N,), not negative, not all zero. Scaled to average one.
 
@@ -55,10 +55,10 @@ class Data:
         self, x: Any, *, cond: Any = None, lengths: Any = None, mask: Any = None, weights: Any = None
     ):
         self.mask = None if mask is None else np.asarray(mask)
-        self.x = check_entries(x, self.mask)
+        self.lengths = None if lengths is None else np.asarray(lengths)
+        self.x = check_entries(x, self.mask) if lengths is None else self._unpadded(np.asarray(x))
         self.num_data = len(self.x)
         self.cond = None if cond is None else self._column("cond", cond)
-        self.lengths = None if lengths is None else self._column("lengths", lengths)
         self.weights = None if weights is None else self._checked_weights(weights)
         check_columns(self.x, self.mask)
 
@@ -104,6 +104,30 @@ class Data:
             mask=pick(self.mask),
             weights=pick(self.weights),
         )
+
+    def _unpadded(self, x: np.ndarray) -> np.ndarray:
+        """Check the real steps of padded sequences; padding that is no number becomes zero."""
+        lengths = self.lengths
+        if lengths is None or x.ndim < 3:
+            raise InputError(f"lengths go with padded sequences (N, T, D), got x of shape {x.shape}")
+        if lengths.shape != (len(x),) or lengths.dtype.kind not in "iuf":
+            raise InputError(f"lengths must be one number a sequence, ({len(x)},), got shape {lengths.shape}")
+        wrong = ~((lengths >= 0) & (lengths <= x.shape[1]) & (lengths == np.floor(lengths)))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise InputError(
+                f"lengths must be whole numbers from 0 to {x.shape[1]}, the steps of x: sequence {row} has "
+                f"{lengths[row]}"
+            )
+        self.lengths = lengths.astype(np.int32)
+        real = (np.arange(x.shape[1]) < lengths[:, None]).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
+        real = np.broadcast_to(real, x.shape)
+        seen = real if self.mask is None else self.mask
+        if seen.shape == x.shape and seen.dtype == np.bool_:  # else check_entries says what is wrong with it
+            seen = seen & real
+        checked = check_entries(x, seen)
+        blank = checked.dtype.kind == "f" and not np.isfinite(np.where(real, 0, checked)).all()
+        return np.where(real, checked, 0) if blank else checked
 
     def _column(self, name: str, values: Any) -> np.ndarray:
         values = np.asarray(values)

@@ -138,7 +138,7 @@ def _rolled(inference: Inference, rows: Datum, keys: PRNGKeys, horizon: int, num
     return jax.vmap(one)(rows, keys)
 
 
-def _from_carry(model: Any, drawn: Any, datum: Datum, horizon: int, key: PRNGKey) -> tuple[Array, Any]:
+def _from_carry(model: Any, drawn: Any, datum: Any, horizon: int, key: PRNGKey) -> tuple[Array, Any]:
     """Follow a recurrent model from the carry of the last real step."""
     t = len(datum.x)
     last = datum.steps - 1
@@ -149,7 +149,7 @@ def _from_carry(model: Any, drawn: Any, datum: Datum, horizon: int, key: PRNGKey
     return z, jax.vmap(model.observation_from)(z, carries)
 
 
-def _from_state(model: Any, drawn: Any, datum: Datum, horizon: int, key: PRNGKey) -> tuple[Array, Any]:
+def _from_state(model: Any, drawn: Any, datum: Any, horizon: int, key: PRNGKey) -> tuple[Array, Any]:
     """Follow a Markov model from the latent of the last real step."""
     last = datum.steps - 1
 

@@ -436,3 +436,22 @@ def test_planted_faults_are_seen():
     everywhere = dist.StepwisePrior(prior.laws, prior.drawn_from, None)
     assert dist.kl_divergence(law, everywhere, drawn.z)[4] != 0
     assert moved(model, 9) is not model
+
+
+def test_lengths_are_checked_and_padding_may_hold_anything():
+    x = np.ones((2, 3, 1))
+    x[1, 1:] = np.nan
+    data = fit.Data(x, lengths=[3, 1])
+    assert np.isfinite(data.x).all() and data.lengths.dtype == np.int32 and np.isnan(x).any()
+    fit.Data(x, lengths=[3, 1], mask=np.ones(x.shape, bool))
+    for lengths, words in (
+        ([3, 2], "NaN"),
+        ([3, 4], "sequence 1 has 4"),
+        ([-1, 1], "sequence 0 has -1"),
+        ([1.5, 1], "whole numbers"),
+        ([1], "one number a sequence"),
+    ):
+        with pytest.raises(InputError, match=words):
+            fit.Data(x, lengths=lengths)
+    with pytest.raises(InputError, match="padded sequences"):
+        fit.Data(np.ones((2, 3)), lengths=[1, 1])
