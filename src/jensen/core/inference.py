@@ -113,8 +113,8 @@ class Inference(AbstractInference):
         if not alone and not isinstance(self.model, AbstractLatentModel):
             raise CombinationError(
                 f"{type(self.model).__name__}.log_joint does not part the likelihood from the prior, which "
-                f"counts once for {num_data} data that share z; subclass core.AbstractLatentModel, or make all "
-                "of them one datum"
+                f"counts once for {num_data} data that share z; subclass core.AbstractLatentModel, or make "
+                "them one datum"
             )
         if isinstance(self.objective, LogMeanOfWeights) and not alone:
             raise CombinationError(
