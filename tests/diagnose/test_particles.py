@@ -6,10 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jensen as jn
 from jensen import diagnose, families, fit, gradients, models, objectives, posteriors
+from jensen.algorithms import causality
 from jensen.core import Datum
 from jensen.diagnose.progress import Silent
 from jensen.diagnose.simulated import _simulate, simulated
@@ -128,8 +130,40 @@ def test_gap_speaks_of_steps():
         out.total.value, log_evidence(exact, data.rows()).mean() - out.elbo.value, atol=0.15
     )
     assert out.total.value > 0 and np.isnan(out.amortization.value)
+    assert any("past only" in flag for flag in out.flags) and out.causality is None
     assert "a step" in str(out) and out.to_json()["per_step"]["elbo"] == out.per_step["elbo"]
     assert out.simulated is not None and out.simulated.lower < out.simulated.upper
+
+
+@pytest.mark.slow
+def test_what_causality_costs_is_its_closed_form():
+    """Both posteriors fitted to one model with its own data: what lies between them is the cost."""
+    own, exact = linear(4)
+    chain = causality.LinearChain(
+        exact.transition_matrix, exact.transition_covariance, exact.emission_matrix,
+        np.diag(exact.emission_variances), exact.initial_covariance,
+    )  # fmt: skip
+    cost = causality.cost_of_causality(chain, 4)
+    rows = Datum(jnp.zeros((2000, 4, DIM)))
+    x = np.asarray(_simulate(own.model, rows, jax.random.split(KEY, 2000))[1].x)
+    fitted = []
+    for kind in (posteriors.Filtering, posteriors.Smoothing):
+        q = kind(families.FullGaussian(DIM), like=own.model, widths=(16,), key=KEY)
+        start = jn.Inference(own.model, q, objectives.ELBO(), gradients.StickTheLanding())
+        rate = optax.cosine_decay_schedule(1e-2, 3000)
+        done = fit.gradient(
+            start, x, key=KEY, steps=3000, batch_size=100, optimizer=optax.adam(rate),
+            trainable=lambda inference: inference.posterior,
+        )  # fmt: skip
+        fitted.append(done.inference)
+    whole = fitted[1].posterior
+    out = diagnose.gap(
+        fitted[0], x, key=KEY, rows=1000, effort=diagnose.Effort(samples=50, particles=50), smoothing=whole
+    )
+    print(f"closed form {cost:.4f}, reported {out.causality}")
+    assert cost > 0.05 and out.causality is not None
+    assert abs(out.causality.value - cost) < 3 * out.causality.se + 0.02
+    assert "seeing the past only" in str(out) and not any("past" in flag for flag in out.flags)
 
 
 def test_exact_models_of_sequences():

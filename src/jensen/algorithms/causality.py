@@ -1,4 +1,4 @@
-r"""What seeing only the past costs a posterior: a closed form for linear-Gaussian chains. Float64, on the host.
+r"""What seeing only the past costs a posterior: a closed form for linear-Gaussian chains, in float64.
 
 Let q(z_{1:T} | x) = ∏ q(z_t | z_{t−1}, x_{1:t}) be any causal law. For data from the model itself the least
 possible E_{p(x)} KL(q ‖ p(z | x)) solves a dynamic programme. With J_T = 0 and
@@ -8,8 +8,8 @@ possible E_{p(x)} KL(q ‖ p(z | x)) solves a dynamic programme. With J_T = 0 an
 
 the best step is q(z_t | ·) ∝ p(z_t | z_{t−1}) p(x_t | z_t) exp(−J_t), because the step's bound E_q[log p(z_t,
 x_t | z_{t−1}) − J_t − log q] is log Z_t less KL(q ‖ that law). The best causal bound is E log Z_1(x_1), and
-the cost E[log p(x_{1:T})] − E[log Z_1(x_1)]. The greedy step p(z_t | z_{t−1}, x_t) leaves J out and costs more:
-the best one also asks from where the futures that may come can be followed.
+the cost E[log p(x_{1:T})] − E[log Z_1(x_1)]. The greedy step p(z_t | z_{t−1}, x_t) leaves J out and costs
+more: the best one also asks from where the futures that may come can be followed.
 
 For linear-Gaussian chains J_t is quadratic in (z_t, m_t), m_t = E[z_t | x_{1:t}] the Kalman filter's mean,
 and all best steps are Gaussian. Means, drifts and inputs shift z and x alike and cost nothing.

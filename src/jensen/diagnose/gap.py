@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import numpy as np
 
-from jensen.core import Datum, HasFamily, Inference, MeanOverDraws, SharesLatent
+from jensen.core import AbstractPosterior, Datum, HasFamily, Inference, MeanOverDraws, SharesLatent
 from jensen.diagnose.elbo import plain_elbo
 from jensen.diagnose.estimate import Effort, Estimate, finite
 from jensen.diagnose.evidence import Evidence, evaluate, pooled, summarize
@@ -19,10 +19,12 @@ from jensen.diagnose.rows import count, look, per_row, steps_of, weight_of
 from jensen.diagnose.simulated import Bracket, simulated
 from jensen.diagnose.table import gap_table
 from jensen.fit.data import Data
-from jensen.posteriors import Exact
+from jensen.objectives import ELBO
+from jensen.posteriors import Exact, Filtering
 from jensen.typing import PRNGKey
 
 UNITS = "nats per datum"
+CAUSAL = "q sees the past only, and what that costs is in the total: pass smoothing=, a fitted Smoothing"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Gap:
         split: ``"train"``, ``"test"``, ...
         units: Always nats per datum; a sequence is one datum.
         mean_steps: Mean number of real steps of a sequence; ``None`` where data are no sequences.
+        causality: L[q_smoothing] − L[q], what a q that sees the past only loses to the smoothing one it was
+            compared with: a part of ``total``, not amortization. ``None`` without one.
     """
 
     log_evidence: Evidence
@@ -59,6 +63,7 @@ class Gap:
     split: str
     units: str = UNITS
     mean_steps: float | None = None
+    causality: Estimate | None = None
 
     @property
     def per_step(self) -> dict[str, float] | None:
@@ -67,6 +72,8 @@ class Gap:
             return None
         names = ("log_evidence", "elbo", "approximation", "amortization", "total")
         terms = {name: getattr(self, name).value for name in names}
+        if self.causality is not None:
+            terms["causality"] = self.causality.value
         return {name: value / self.mean_steps for name, value in terms.items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -86,6 +93,7 @@ class Gap:
             "num_data": self.num_data,
             "split": self.split,
             **steps,
+            **({} if self.causality is None else {"causality": self.causality.to_json()}),
         }
 
     def __str__(self) -> str:
@@ -109,6 +117,7 @@ def gap(
     effort: Effort | None = None,
     split: str = "test",
     progress: Progress | None = None,
+    smoothing: AbstractPosterior | None = None,
 ) -> Gap:
     """Say how far the bound lies below log p(x), and whose fault it is.
 
@@ -125,6 +134,8 @@ def gap(
         effort: How much work; ``Effort()`` by default.
         split: A name for the table; ``"train"`` also says that x is the training data, row by row.
         progress: Told of the progress; by default a bar if standard error is a terminal.
+        smoothing: A posterior fitted to the same model that sees whole sequences; its bound on the same rows
+            and noise says what seeing the past only costs.
 
     Returns:
         The decomposition; print it for a table.
@@ -153,7 +164,7 @@ def gap(
     if shared:
         model, looked = pooled(inference, chosen)
     with shown(progress) as bar:
-        best = None
+        best, whole = None, None
         if isinstance(posterior, HasFamily):
             fresh = not knows(posterior, Data.of(x).num_data, split)
             best = optimize(model, posterior, looked, effort, fresh=fresh, key=to_best, progress=bar)
@@ -165,8 +176,20 @@ def gap(
             scores = _Scores(exact, exact, exact)
         else:
             scores = _score(inference, model, posterior, looked, best, effort, key=to_score, progress=bar)
+        if smoothing is not None:
+            ahead = Inference(inference.model, smoothing, ELBO(), inference.gradient)
+            whole = _score(ahead, model, smoothing, looked, None, effort, key=to_score, progress=bar).elbo
         bracket = simulated(model, inference.posterior, chosen, effort, key=to_simulate, progress=bar)
-    return _assemble(inference, evidence, scores, best, bracket, looked, effort, split)
+    out = _assemble(inference, evidence, scores, best, bracket, looked, effort, split)
+    return out if whole is None else _beside(out, whole, weight_of(looked))
+
+
+def _beside(gap: Gap, whole: np.ndarray, weight: np.ndarray | None) -> Gap:
+    """Add what the bounds of a smoothing posterior say of causality."""
+    lost = whole - gap.per_datum["elbo"]
+    flags = tuple(flag for flag in gap.flags if flag != CAUSAL)
+    per_datum = {**gap.per_datum, "causality": lost}
+    return replace(gap, causality=Estimate.mean(lost, weight), per_datum=per_datum, flags=flags)
 
 
 def _score(
@@ -267,7 +290,8 @@ def _assemble(
         training_bound=Estimate.mean(scores.training[kept], weight) if other else None,
         simulated=bracket,
         per_datum=columns,
-        flags=_flags(evidence, best, converged, approximation, amortization),
+        flags=_flags(evidence, best, converged, approximation, amortization)
+        + ((CAUSAL,) if isinstance(inference.posterior, Filtering) else ()),
         num_data=int(kept.sum()) * scale,
         split=split,
         mean_steps=None if steps is None else Estimate.mean(steps[kept], weight).value,

@@ -52,6 +52,8 @@ def gap_table(gap: Gap) -> str:
         row("= log p(x)", (evidence.value, evidence.se)),
         row("total gap", gap.total),
     ]
+    if gap.causality is not None:
+        rows.append(row("of it, seeing the past only", gap.causality))
     if gap.training_bound is not None:
         rows.append(row("bound trained on", gap.training_bound))
     lines = [head, columns(rows), _sides(gap)]
