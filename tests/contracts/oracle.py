@@ -39,9 +39,9 @@ def discrete_loss(inference: Inference, datum: Datum, num_data: int) -> Any:
         log_lik.append((datum.x * logits - jnp.log1p(jnp.exp(logits))).sum())
     if type(objective).__name__ == "ELBO":
         free = 0.0 if callable(objective.free_bits) else objective.free_bits
-        kl = sum(jnp.exp(a) * (a - b) for a, b in zip(log_q, log_p, strict=True)) * share
+        kl = sum(jnp.exp(a) * (a - b) for a, b in zip(log_q, log_p, strict=True))
         fit = sum(jnp.exp(a) * ll for a, ll in zip(log_q, log_lik, strict=True))
-        return objective.beta * jnp.maximum(kl, free) - fit
+        return objective.beta * share * jnp.maximum(kl, free) - fit
     total = 0.0
     for draws in itertools.product(range(len(values)), repeat=objective.num_samples):
         probability = jnp.exp(sum(log_q[i] for i in draws))
@@ -76,7 +76,7 @@ def gaussian_loss(inference: Inference, datum: Datum, num_data: int) -> Any:
         - jnp.log(jnp.linalg.det(s))
     )
     share = 1 / num_data if type(inference.posterior).__name__ == "Global" else 1.0
-    return objective.beta * jnp.maximum(share * kl, objective.free_bits) - fit
+    return objective.beta * share * jnp.maximum(kl, objective.free_bits) - fit
 
 
 def _iwae_by_quadrature(inference: Inference, datum: Datum, nodes: int = 501) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats as st
 
-from jensen import families, gradients, models, objectives, posteriors
+from jensen import dist, families, gradients, models, objectives, posteriors
 from jensen.core import Datum, Inference, Terms
 from jensen.errors import InputError
 
@@ -161,3 +161,20 @@ def test_free_nats_over_the_batch_are_called_biased():
     term = lambda part: over["batch"].objective.batch_term(part, None, jnp.asarray(0), 4)  # noqa: E731
     halves = [jax.tree.map(lambda a, s=s: a[s], terms) for s in (slice(0, 2), slice(2, 4))]
     assert abs(term(terms) - 1.05) < 1e-6 and abs(sum(map(term, halves)) / 2 - 1.25) < 1e-6
+
+
+def test_free_nats_of_one_z_behind_all_data_count_once():
+    """KL 9 nats over N = 100 data: each answers for 0.09, and 0.5 free nats in all leave that as it is."""
+    model = models.Decoder(2, 1, likelihood="gaussian", widths=(), key=KEY)
+    q = dist.DiagGaussian(jnp.array([18.0**0.5]), jnp.ones(1))
+    datum, step = Datum(jnp.zeros(2)), jnp.asarray(0)
+
+    def loss(free_bits: float, over: str = "datum") -> float:
+        objective = objectives.ELBO(2, free_bits=free_bits, free_bits_over=over)
+        terms = objective.draw(model, q, datum, key=KEY, share=1 / 100)
+        batch = jax.tree.map(lambda leaf: leaf[None], terms)
+        return float(objective.losses(terms, step).model + objective.batch_term(batch, q, step, 100))
+
+    for over in ("datum", "batch"):
+        np.testing.assert_allclose(loss(0.5, over), loss(0.0), rtol=1e-5)
+        np.testing.assert_allclose(loss(12.0, over) - loss(0.0), 0.03, rtol=1e-3)

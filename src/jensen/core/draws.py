@@ -46,6 +46,7 @@ def score(model: Any, q: AbstractDistribution, drawn: Draw, datum: Datum, share:
         log_prior=log_prior,
         kl=None if kl is None else kl * share,
         carry=drawn.carry,
+        share=None if isinstance(share, float) and share == 1.0 else jnp.asarray(share, log_likelihood.dtype),
     )
 
 

@@ -21,6 +21,7 @@ class Terms(eqx.Module):
         penalty: Extra loss that came with the draw.
         z: The sample.
         carry: What the posterior's law computed for the model.
+        share: Part of the prior and of q that is in here, 1/N where one z is behind N data; ``None`` for all.
     """
 
     log_joint: Float[Array, "*draws"]
@@ -31,6 +32,7 @@ class Terms(eqx.Module):
     log_prior: Float[Array, "*draws groups"] | None = None
     kl: Float[Array, "*draws groups"] | None = None
     carry: PyTree = None
+    share: Float[Array, "*draws"] | None = None
 
     @property
     def log_w(self) -> Float[Array, "*draws"]:

@@ -104,7 +104,7 @@ class ELBO(MeanOverDraws, HasBatchTerm):
             return Losses.both(fit)
         kl = self._divergence(terms)
         if self._has_free_bits:
-            kl = jnp.maximum(kl, at(self.free_bits, step))
+            kl = jnp.maximum(kl, self._free_nats(terms, step))
         kl = at(self.beta, step) * kl.sum(-1).mean()
         if self.kl_balance is None:
             return Losses.both(fit + kl)
@@ -114,7 +114,7 @@ class ELBO(MeanOverDraws, HasBatchTerm):
         """Return β Σ_g max(mean KL_g, free nats) where free nats are granted to the batch mean, else 0."""
         if not self.couples_data:
             return jnp.zeros(())
-        kl = jnp.maximum(self._divergence(terms).mean((0, 1)), at(self.free_bits, step))
+        kl = jnp.maximum(self._divergence(terms).mean((0, 1)), self._free_nats(terms, step).mean())
         return at(self.beta, step) * kl.sum()
 
     def rule(self, inference: AbstractInference) -> Verdict:
@@ -138,6 +138,11 @@ class ELBO(MeanOverDraws, HasBatchTerm):
                 "ELBO(free_bits=...) with a sampled KL: the mean of max(sample, free nats) is not max(KL, ·)",
             )
         return Verdict("exact")
+
+    def _free_nats(self, terms: Terms, step: Int[Array, ""]) -> Float[Array, "..."]:
+        """Return the free nats of a group, or the datum's share of them where one z is behind all data."""
+        free = jnp.asarray(at(self.free_bits, step))
+        return free if terms.share is None else free * terms.share[..., None]
 
     @property
     def _has_free_bits(self) -> bool:
