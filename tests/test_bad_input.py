@@ -250,11 +250,15 @@ def test_disk(
 def test_disk_full_at_the_very_end_keeps_what_was_there(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def fail(self: Path, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    rename = os.replace
+
+    def fail(source: Any, target: Any) -> None:
+        if Path(target).name == "report.html":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rename(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pathlib.Path.write_bytes", fail)
+        patch.setattr("os.replace", fail)
         assert main(["fit", "gaussian", "wine"]) == 2
     assert "report.html" in capsys.readouterr().err
     run = here / "runs" / "gaussian-wine"
@@ -374,8 +378,8 @@ def test_library(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_what_the_type_checks_of_the_tests_would_catch_first():
     """Annotations are only enforced in the tests; a user meets these words."""
     code = """
-import jax, jensen as jn
-from jensen import fit, models, objectives, posteriors, gradients
+import jax, jensen as jn, numpy as np, optax
+from jensen import diagnose, fit, models, objectives, posteriors, gradients, use
 model = models.Decoder(2, 1, key=jax.random.key(0))
 for call in (
     lambda: fit.em(model, [[0.0, 1.0], [1.0, 0.0]]),
@@ -385,11 +389,29 @@ for call in (
         call()
     except jn.errors.CombinationError as error:
         print(error)
+mixture, x = models.GaussianMixture(2, 2, key=jax.random.key(0)), np.eye(2).repeat(3, 0)
+four = jn.Inference(mixture, posteriors.Exact(), objectives.ELBO(), gradients.Analytic())
+for call in (
+    lambda: fit.gradient(four, x, key=0, optimizer=optax.adam(0.1), steps=1),
+    lambda: fit.em(mixture, x, key=0),
+    lambda: fit.best_of(lambda key: mixture, x, by=fit.em, restarts=2, key=0),
+    lambda: use.encode(four, x, key=0),
+    lambda: use.sample(four, 3, key=np.random.default_rng(0)),
+    lambda: diagnose.gap(four, x, key=0),
+    lambda: diagnose.evidence(four, x, key=0),
+):
+    try:
+        call()
+    except jn.errors.InputError as error:
+        print(error)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines() == [
         "em: Decoder has no closed-form E- and M-step; use fit.gradient",
         "Reparam is not a model: Inference takes (model, posterior, objective, gradient) in this order",
+        *4 * ["key must be a key, as jax.random.key(0) makes it, not int"],
+        "key must be a key, as jax.random.key(0) makes it, not Generator",
+        *2 * ["key must be a key, as jax.random.key(0) makes it, not int"],
     ]
 
 

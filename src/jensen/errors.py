@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -49,3 +50,21 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     if close:
         return f" (did you mean {close[0]!r}?)"
     return f"; choose one of {', '.join(known)}"
+
+
+def check_key(key: Any) -> None:
+    """Refuse a number where a random key is needed.
+
+    Args:
+        key: What was given as ``key=``.
+
+    Raises:
+        InputError: It is neither a key nor an array of a key's bits.
+    """
+    import jax  # errors are named long before anything heavy is needed
+
+    if isinstance(key, jax.Array) and (
+        key.dtype == "uint32" or jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+    ):
+        return
+    raise InputError(f"key must be a key, as jax.random.key(0) makes it, not {type(key).__name__}")

@@ -15,7 +15,7 @@ from jensen.diagnose.estimate import Estimate
 from jensen.diagnose.rows import count, look, weight_of
 from jensen.diagnose.table import columns, number
 from jensen.dist import AbstractDensity, AbstractMoments, DiagGaussian, draw, kl_per_dimension
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.typing import PRNGKey
 
 ACTIVE = 0.01
@@ -119,6 +119,7 @@ def collapse(inference: Inference, x: Any, *, key: PRNGKey, rows: int | None = 1
         raise InputError(f"collapse: q of {type(posterior).__name__} has no density")
     if isinstance(posterior, SharesLatent):
         raise InputError("collapse: one z is behind all data, so it carries no information on single rows")
+    check_key(key)
     to_rows, to_run = jax.random.split(key)
     inference, chosen = look(inference, x, rows, key=to_rows)
     model, posterior = inference.bound_model(), inference.posterior

@@ -20,7 +20,7 @@ from jensen.diagnose.particles import bracketed
 from jensen.diagnose.pooled import Pooled, as_one
 from jensen.diagnose.progress import Progress, shown
 from jensen.diagnose.rows import count, first, look, per_row, weight_of
-from jensen.errors import InputError, nearest
+from jensen.errors import InputError, check_key, nearest
 from jensen.fit.data import Data
 from jensen.typing import PRNGKey
 
@@ -122,6 +122,7 @@ def evidence(
         'enumerate'
     """
     effort = effort or Effort()
+    check_key(key)
     to_rows, to_q, to_run = jax.random.split(key, 3)
     if isinstance(inference.posterior, SharesLatent) and rows is not None:
         name = type(inference.posterior).__name__

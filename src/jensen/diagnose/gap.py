@@ -18,6 +18,7 @@ from jensen.diagnose.progress import Progress, shown
 from jensen.diagnose.rows import count, look, per_row, steps_of, weight_of
 from jensen.diagnose.simulated import Bracket, simulated
 from jensen.diagnose.table import gap_table
+from jensen.errors import check_key
 from jensen.fit.data import Data
 from jensen.objectives import ELBO
 from jensen.posteriors import Exact, Filtering
@@ -157,6 +158,7 @@ def gap(
         (True, 'exact')
     """
     effort = effort or Effort()
+    check_key(key)
     to_rows, to_best, to_score, to_evidence, to_simulate = jax.random.split(key, 5)
     shared = isinstance(inference.posterior, SharesLatent)
     inference, chosen = look(inference, x, None if shared else rows, key=to_rows)

@@ -13,7 +13,7 @@ import numpy as np
 from jensen.core import Datum, HasBatchTerm, Inference, SharesLatent
 from jensen.diagnose.rows import count, look
 from jensen.diagnose.table import columns
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.fit.data import Data
 from jensen.nets.fixed import trainable
 from jensen.typing import PRNGKey
@@ -127,6 +127,7 @@ def gradient_noise(
             "gradient_noise: one z is drawn for a whole batch, a datum has no gradient alone; "
             "use a posterior with a z per datum"
         )
+    check_key(key)
     to_rows, to_run = jax.random.split(key)
     inference, chosen = look(inference, data, rows, key=to_rows)
     n = count(chosen)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jensen.errors import InputError, NonFiniteError
+from jensen.errors import InputError, NonFiniteError, check_key
 from jensen.fit.data import Data
 from jensen.fit.evaluate import evaluate
 from jensen.fit.result import Fitted
@@ -48,6 +48,7 @@ def best_of(
     """
     if restarts < 1:
         raise InputError(f"best_of: restarts is {restarts}; it must be at least 1")
+    check_key(key)
     data = Data.of(x)
     to_score, *keys = jax.random.split(key, restarts + 1)
     best: Fitted | None = None

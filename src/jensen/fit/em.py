@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import AbstractModel, Datum, HasExpectationMaximization, Inference
-from jensen.errors import CombinationError, InputError, JensenWarning, NonFiniteError
+from jensen.errors import CombinationError, InputError, JensenWarning, NonFiniteError, check_key
 from jensen.fit.data import Data
 from jensen.fit.fingerprint import array_digest
 from jensen.fit.prepare import Split, Trainable, check_fits
@@ -97,6 +97,7 @@ def em(
     check_fits(inference, data)
     if key is None:
         key = jax.random.key(int(array_digest(eqx.filter(model, eqx.is_array))[:7], 16))
+    check_key(key)
     inference = start_from(inference, data, trainable, key=key)
     split = Split.of(inference, trainable)
     split.check_trainable()

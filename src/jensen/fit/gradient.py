@@ -9,7 +9,7 @@ import jax
 import optax
 
 from jensen.core import Datum, Inference
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.fit.chunk import Program, State, chunk_length, start
 from jensen.fit.course import JUDGE_STEPS, Calendar, Course, Validation, checkpoint_period
 from jensen.fit.data import Data
@@ -83,6 +83,7 @@ def gradient(
         >>> fitted.stop_reason, len(fitted.history.bound)
         ('epochs', 4)
     """
+    check_key(key)
     data = Data.of(x)
     size = _batch_size(data, batch_size)
     _check_options(epochs, steps, stop, validation)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import ChecksData, Datum, Simulates
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.typing import Array, PRNGKey, PRNGKeys
 from jensen.use.rows import inference_of
 
@@ -37,6 +37,7 @@ def sample(fitted: Any, num: int, *, key: PRNGKey, cond: Any = None, steps: int 
     for name, value in (("num", num), ("steps", steps)):
         if value is not None and value < 1:
             raise InputError(f"sample: {name} is {value}; it must be at least 1")
+    check_key(key)
     shape = (model.data_dim,) if isinstance(model, ChecksData) else ()
     like = Datum(jnp.zeros(shape if steps is None else (steps, *shape)), cond)
     return np.asarray(_simulate(model, like, jax.random.split(key, num)))

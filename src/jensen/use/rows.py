@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jensen.core import Datum, Inference
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.fit import Data, Fitted
 from jensen.fit.enter import centred, check_support, narrowed, origin
 from jensen.typing import PRNGKey, PRNGKeys, PyTree
@@ -49,6 +49,7 @@ def map_rows(
     Raises:
         InputError: If the number of columns is not the model's, or a value is outside its support.
     """
+    check_key(key)
     data = Data.of(x)
     check_support(inference.model, data.rows())
     inference, rows = centred(inference, data.rows())
