@@ -78,7 +78,9 @@ class FIVO(AbstractObjective):
         """Refuse what cannot be taken step by step; name the bias of the term that is dropped."""
         model, law = type(inference.model).__name__, inference.posterior.law(inference.model)
         if not is_stepwise(inference.model):
-            return Verdict("refused", f"FIVO: {model} is no model of sequences step by step; use objectives.IWAE")
+            return Verdict(
+                "refused", f"FIVO: {model} is no model of sequences step by step; use objectives.IWAE"
+            )
         if not is_proposal(law):
             name = type(inference.posterior).__name__
             return Verdict(
