@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--patience", type=int, default=30)
     parser.add_argument("--batch-size", type=int, default=20)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=8e-3)
     parser.add_argument("--weight-decay", type=float, default=1e-2)
     parser.add_argument("--latent", type=int, default=32)
     parser.add_argument("--width", type=int, default=128)
