@@ -61,10 +61,10 @@ def check_key(key: Any) -> None:
     Raises:
         InputError: It is neither a key nor an array of a key's bits.
     """
-    import jax  # errors are named long before anything heavy is needed
+    import jax.numpy  # errors are named long before anything heavy is needed
 
     if isinstance(key, jax.Array) and (
-        key.dtype == "uint32" or jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+        key.dtype == "uint32" or jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
     ):
         return
     raise InputError(f"key must be a key, as jax.random.key(0) makes it, not {type(key).__name__}")
