@@ -220,7 +220,8 @@ def test_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert capsys.readouterr().err == "jensen: interrupted; continue with `jensen fit --resume run`\n"
     assert main(["fit", "gaussian", "iris", "--out", "run"]) == 2
     assert (
-        "run holds an unfinished run (gaussian of iris); continue it with `jensen fit --resume run`" in capsys.readouterr().err
+        "run holds an unfinished run (gaussian of iris); continue it with `jensen fit --resume run`"
+        in capsys.readouterr().err
     )
     assert main(["fit", "--resume", "run"]) == 0
     assert Path("run/report.html").exists()
