@@ -9,7 +9,18 @@ from jaxtyping import install_import_hook
 
 install_import_hook("jensen", "beartype.beartype")
 
+import jax  # noqa: E402
 import pytest  # noqa: E402
+
+MAPS = Path("/proc/self/maps")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_memory_maps():
+    """Drop compiled functions between files once they near the number of memory maps Linux allows a process."""
+    yield
+    if MAPS.exists() and len(MAPS.read_bytes().splitlines()) > 25_000:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def exactly(model):
 
 
 def test_wide_integers_become_floats_and_lengths_int32():
-    x = np.array([[3_000_000_000, 1], [3_000_001_000, 2]])
+    x = np.array([[[3_000_000_000, 1]], [[3_000_001_000, 2]]])  # two sequences of one step
     rows = to_device(fit.Data(x, cond=np.array([3, 4]), lengths=np.array([1, 1])).rows())
     assert rows.x.dtype == np.float32 and rows.steps.dtype == np.int32 and rows.cond.dtype == np.int32
     np.testing.assert_allclose(rows.x, x, rtol=1e-7)

@@ -311,11 +311,12 @@ def test_bad_data_are_named():
         (fit.Data(x[0], cond=u[0]), "takes sequences"),
         (fit.Data(x), "cond must hold inputs"),
         (fit.Data(x, cond=u[:, :-1]), "input_to='transition'"),
-        (fit.Data(x, cond=u, lengths=np.full(N, T + 1)), "lengths must be"),
         (fit.Data(x, cond=u, mask=np.zeros(x.shape, bool)), "no entry of x is observed"),
     ]:
         with pytest.raises(InputError, match=match):
             fit.em(model, bad)
+    with pytest.raises(InputError, match=f"whole numbers from 0 to {T}"):
+        fit.Data(x, cond=u, lengths=np.full(N, T + 1))
     with pytest.raises(InputError, match="has no inputs"):
         fit.em(plain, fit.Data(x, cond=u))
     with pytest.raises(InputError, match="features"):
