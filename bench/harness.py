@@ -32,7 +32,19 @@ import numpy as np
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-PACKAGES = ("jax", "numpy", "equinox", "optax", "numpyro", "torch", "pythae", "pyro-ppl", "scikit-learn")
+PACKAGES = (
+    "jax",
+    "numpy",
+    "equinox",
+    "optax",
+    "numpyro",
+    "torch",
+    "pythae",
+    "pyro-ppl",
+    "scikit-learn",
+    "hmmlearn",
+    "dynamax",
+)
 
 Quality = dict[str, float]
 Run = Callable[[], Callable[[], Quality]]

@@ -1,0 +1,139 @@
+"""CMU walking and jogging: held-out prediction by a deep state-space model and by a linear-Gaussian one.
+
+    JENSEN_DATA=... python bench/cmu.py --latent 6 --seed 0
+
+62 channels, 31 training and 2 held-out sequences. After every prefix of at least ``CONTEXT`` steps of a
+held-out sequence the next 30 steps are predicted by the mean over draws of the model's rollout. Errors are
+root mean squares, every channel divided by its standard deviation over the training set. Five training
+sequences, taken by the seed, choose the epoch of the deep model; the linear one is fitted by EM on all 31.
+Copy-last is the persistence forecast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+import jensen as jn
+from jensen import families, fit, gradients, models, objectives, posteriors, use
+
+CONTEXT, HORIZONS, HELD = 10, (1, 5, 10, 30), 5
+
+
+def padded(frames: np.ndarray, lengths: np.ndarray) -> fit.Data:
+    """Return sequences laid end to end as padded ones."""
+    x = np.zeros((len(lengths), lengths.max(), frames.shape[1]), np.float32)
+    for row, part in zip(x, np.split(frames, np.cumsum(lengths)[:-1]), strict=True):
+        row[: len(part)] = part
+    return fit.Data(x, lengths=lengths)
+
+
+def load() -> tuple[fit.Data, fit.Data, np.ndarray]:
+    """Return training and held-out sequences in units of the training set, and which channels vary."""
+    packed = np.load(Path(os.environ.get("JENSEN_DATA", "../shared/data")) / "cmu35/cmu35_walkjog.npz")
+    scale = packed["train"].std(0)
+    varies = scale > 1e-3 * np.median(scale)
+    centre = packed["train"].mean(0)[varies]
+    train, test = ((packed[name][:, varies] - centre) / scale[varies] for name in ("train", "test"))
+    return padded(train, packed["train_lengths"]), padded(test, packed["test_lengths"]), varies
+
+
+def prefixes(data: fit.Data, horizon: int) -> tuple[fit.Data, np.ndarray]:
+    """Return every prefix with ``horizon`` steps to come, and these steps (P, horizon, D)."""
+    x, lengths, ahead = [], [], []
+    for sequence, length in zip(data.x, data.lengths, strict=True):
+        for t in range(CONTEXT, length - horizon + 1):
+            x.append(np.where(np.arange(len(sequence))[:, None] < t, sequence, 0))
+            lengths.append(t)
+            ahead.append(sequence[t : t + horizon])
+    return fit.Data(np.stack(x), lengths=np.array(lengths)), np.stack(ahead)
+
+
+def errors(fitted: Any, data: fit.Data, draws: int, key: jax.Array) -> dict[str, float]:
+    """Return the root-mean-square error at each horizon, and averaged up to the longest."""
+    contexts, ahead = prefixes(data, max(HORIZONS))
+    if fitted is None:
+        last = contexts.x[np.arange(contexts.num_data), contexts.lengths - 1]
+        mean = np.broadcast_to(last[:, None], ahead.shape)
+    else:
+        mean = use.rollout(fitted, contexts, horizon=max(HORIZONS), key=key, num_samples=draws).mean
+    square = ((mean - ahead) ** 2).mean((0, 2))
+    return {str(h): float(np.sqrt(square[h - 1])) for h in HORIZONS} | {"all": float(np.sqrt(square.mean()))}
+
+
+def deep(train: fit.Data, options: argparse.Namespace) -> fit.Fitted:
+    """Fit the deep model, the epoch chosen by held-out training sequences."""
+    key = jax.random.key(options.seed)
+    to_model, to_posterior, to_fit = jax.random.split(key, 3)
+    order = np.random.default_rng(options.seed).permutation(train.num_data)
+    held, kept = train.take(order[:HELD]), train.take(order[HELD:])
+    model = models.NeuralStateSpace(
+        train.data_dim,
+        options.latent,
+        likelihood="gaussian",
+        decoder=(options.width,),
+        width=options.width,
+        key=to_model,
+    )
+    q = posteriors.Filtering(
+        families.DiagGaussian(options.latent), like=model, widths=(options.width,), key=to_posterior
+    )
+    beta = objectives.Linear(0.1, 1.0, max(1, options.steps // 10))
+    rate = optax.cosine_decay_schedule(options.learning_rate, options.steps, 0.05)
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(10.0), optax.adamw(rate, b1=0.95, weight_decay=options.weight_decay)
+    )
+    return fit.gradient(
+        jn.Inference(model, q, objectives.ELBO(beta=beta), gradients.Reparam()),
+        kept,
+        key=to_fit,
+        optimizer=optimizer,
+        steps=options.steps,
+        validation=held,
+        stop=fit.Patience(options.patience),
+    )
+
+
+def main() -> None:
+    """Fit both, score, print, and append to the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--latent", type=int, default=6)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--patience", type=int, default=10)
+    parser.add_argument("--learning-rate", type=float, default=5e-3)
+    parser.add_argument("--weight-decay", type=float, default=0.1)
+    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default="bench/results/cmu.jsonl")
+    options = parser.parse_args()
+    train, test, varies = load()
+    to_linear, to_score = jax.random.split(jax.random.key(options.seed + 1))
+    seconds, fits = {}, {"copy-last": None}
+    start = time.perf_counter()
+    linear = models.LinearGaussianSSM(options.latent, train.data_dim, key=to_linear)
+    fits["linear"] = fit.em(linear, train, steps=200)
+    seconds["linear"] = time.perf_counter() - start
+    start = time.perf_counter()
+    fits["deep"] = deep(train, options)
+    seconds["deep"] = time.perf_counter() - start
+    result: dict[str, Any] = {
+        name: errors(fitted, test, options.draws, to_score) for name, fitted in fits.items()
+    }
+    result |= {"seconds": seconds, "channels": int(varies.sum()), "stop": fits["deep"].stop_reason}
+    result |= {"options": vars(options)}
+    print(json.dumps(result, indent=1))
+    with Path(options.out).open("a") as file:
+        file.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()
