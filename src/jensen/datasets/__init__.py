@@ -9,11 +9,14 @@ from jensen.datasets.bundled import names
 from jensen.datasets.check import check_features, check_finite, check_support, check_table, warn_constant
 from jensen.datasets.dataset import Dataset, Kind, kind
 from jensen.datasets.load import load
+from jensen.datasets.load_sequences import load_sequences
 from jensen.datasets.prepare import binarize, split
+from jensen.datasets.sequences import Sequences
 
 __all__ = [
     "Dataset",
     "Kind",
+    "Sequences",
     "binarize",
     "check_features",
     "check_finite",
@@ -21,6 +24,7 @@ __all__ = [
     "check_table",
     "kind",
     "load",
+    "load_sequences",
     "names",
     "split",
     "warn_constant",

@@ -33,7 +33,7 @@ def read_npy(path: Path, columns: Columns) -> Table:
     Raises:
         InputError: Damaged, holding objects, or not a table of numbers.
     """
-    loaded = _open(path)
+    loaded = open_arrays(path)
     if not isinstance(loaded, np.ndarray):
         raise InputError(f"{path}: this is an npz archive; rename it to end in .npz")
     table = _table(loaded, str(path))
@@ -42,8 +42,8 @@ def read_npy(path: Path, columns: Columns) -> Table:
         return drop_columns(table, columns.drop, str(path))
     if table.image_shape is not None:
         no_labels_option(columns, str(path), "an npz file, as its array 'labels'")
-    find_dropped(table.columns, columns.drop, labels, str(path))
-    j = find_column(table.columns, labels, str(path))
+    find_dropped(table.columns, columns, str(path))
+    j = find_column(table.columns, labels, str(path), to=columns.wanted)
     if len(table.columns) == 1:
         raise InputError(f"{path}: no column of numbers is left beside the labels; at least one is needed")
     return drop_columns(replace(table, labels=table.x[:, j]), [*columns.drop, j], str(path))
@@ -62,11 +62,11 @@ def read_npz(path: Path, columns: Columns) -> Table:
     Raises:
         InputError: Damaged, holding objects, no usable array or more than one, or lengths that differ.
     """
-    archive = _open(path)
+    archive = open_arrays(path)
     if isinstance(archive, np.ndarray):
         raise InputError(f"{path}: this is a single array; rename it to end in .npy")
     with archive:
-        arrays = {name: _member(archive, name, path) for name in archive.files}
+        arrays = {name: member(archive, name, path) for name in archive.files}
     labels = columns.labels
     if isinstance(labels, int):
         raise InputError(f"{path}: labels={labels} is a position; in an npz file name the array of labels")
@@ -80,7 +80,12 @@ def read_npz(path: Path, columns: Columns) -> Table:
     return drop_columns(whole, columns.drop, str(path))
 
 
-def _open(path: Path) -> np.ndarray | np.lib.npyio.NpzFile:
+def open_arrays(path: Path) -> np.ndarray | np.lib.npyio.NpzFile:
+    """Open one array or an archive of them.
+
+    Raises:
+        InputError: Damaged, or holding objects.
+    """
     try:
         return np.load(path, allow_pickle=False)
     except OSError:
@@ -89,7 +94,12 @@ def _open(path: Path) -> np.ndarray | np.lib.npyio.NpzFile:
         raise _unreadable(path, error) from None
 
 
-def _member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
+def member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
+    """Read one array of an archive.
+
+    Raises:
+        InputError: Damaged, or holding objects.
+    """
     try:
         return archive[name]
     except Exception as error:  # as above

@@ -42,13 +42,13 @@ def from_arrow(table: pa.Table, names: tuple[str, ...], columns: Columns, file: 
     if repeated is not None:
         raise InputError(f"{file}: two columns are called {repeated!r}; rename one")
     labels = columns.labels
-    taken = None if labels is None else find_column(names, labels, file)
-    left_out = find_dropped(names, columns.drop, labels, file)
+    taken = None if labels is None else find_column(names, labels, file, to=columns.wanted)
+    left_out = find_dropped(names, columns, file)
     numbers: dict[str, np.ndarray] = {}
     for j, name in enumerate(names):
         if j == taken or j in left_out:
             continue
-        column = _numbers(table.column(j), name, file, locate)
+        column = _numbers(table.column(j), name, file, locate, columns)
         if j == 0 and name in _ROW_NUMBERS and _counts_rows(column):
             warnings.warn(
                 f"{file}: column {name!r} only numbers the rows; left out", JensenWarning, stacklevel=5
@@ -56,13 +56,20 @@ def from_arrow(table: pa.Table, names: tuple[str, ...], columns: Columns, file: 
             continue
         numbers[name or f"x{j}"] = column
     if not numbers:
-        beside = "the labels" if not left_out else "labels and dropped columns" if labels else "those dropped"
+        role = columns.role
+        beside = (
+            f"the {role}" if not left_out else f"{role} and dropped columns" if labels else "those dropped"
+        )
         raise InputError(f"{file}: no column of numbers is left beside {beside}; at least one is needed")
-    answers = None if taken is None else _labels(table.column(taken), names[taken], file, locate)
+    answers = None
+    if taken is not None:
+        answers = _labels(table.column(taken), f"{columns.role} column {names[taken]!r}", file, locate)
     return Table(np.stack(list(numbers.values()), axis=1), tuple(numbers), answers, locate=locate)
 
 
-def _numbers(column: pa.ChunkedArray, name: str, file: str, locate: Locate) -> Shaped[np.ndarray, " n"]:
+def _numbers(
+    column: pa.ChunkedArray, name: str, file: str, locate: Locate, columns: Columns
+) -> Shaped[np.ndarray, " n"]:
     import pyarrow.types as types
 
     kind = column.type
@@ -73,7 +80,7 @@ def _numbers(column: pa.ChunkedArray, name: str, file: str, locate: Locate) -> S
     elif types.is_decimal(kind):
         column = column.cast("float64")
     elif types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind):
-        return _parse(column.to_pylist(), name, file, locate)
+        return _parse(column.to_pylist(), name, file, locate, columns)
     elif types.is_binary(kind) or types.is_large_binary(kind):
         raise InputError(
             f"{file}: column {name!r} holds bytes that are not UTF-8 text; save the file as UTF-8"
@@ -81,12 +88,14 @@ def _numbers(column: pa.ChunkedArray, name: str, file: str, locate: Locate) -> S
     elif not (types.is_integer(kind) or types.is_floating(kind)):
         raise InputError(
             f"{file}: column {name!r} holds {kind} values, not numbers; convert it, "
-            f"leave it out (drop=[{name!r}]), or name it as labels (labels={name!r})"
+            f"leave it out (drop=[{name!r}]), or {columns.naming(name)}"
         )
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
-def _parse(cells: list[object], name: str, file: str, locate: Locate) -> Shaped[np.ndarray, " n"]:
+def _parse(
+    cells: list[object], name: str, file: str, locate: Locate, columns: Columns
+) -> Shaped[np.ndarray, " n"]:
     """Read text as numbers one by one: only columns with something odd in them come here."""
     values, odd = np.full(len(cells), np.nan), {}
     for row, cell in enumerate(cells):
@@ -98,17 +107,17 @@ def _parse(cells: list[object], name: str, file: str, locate: Locate) -> Shaped[
         except ValueError:
             odd[row] = text
     if odd:
-        raise InputError(f"{file}: column {name!r} {_what_is_odd(odd, len(cells), name, locate)}")
+        raise InputError(f"{file}: column {name!r} {_what_is_odd(odd, len(cells), name, locate, columns)}")
     return values
 
 
-def _what_is_odd(odd: dict[int, str], count: int, name: str, locate: Locate) -> str:
+def _what_is_odd(odd: dict[int, str], count: int, name: str, locate: Locate, columns: Columns) -> str:
     """Say which cells of a column are no numbers, and what to do: a few marks, decimal commas, or words."""
     row, text = next(iter(odd.items()))
     where = f"{text[:40]!r} in {locate(row)}"
     if all(_DECIMAL_COMMA.fullmatch(cell) for cell in odd.values()):
         return f"has decimal commas, {where}; write numbers with a point, as in {text.replace(',', '.')}"
-    instead = f"leave the column out (drop=[{name!r}]), or name it as labels (labels={name!r})"
+    instead = f"leave the column out (drop=[{name!r}]), or {columns.naming(name)}"
     if len(odd) == count:
         return f"holds text, {where}; {instead}"
     each = "each of them " if len(odd) > 1 and len(set(odd.values())) == 1 else "the first "
@@ -119,13 +128,13 @@ def _what_is_odd(odd: dict[int, str], count: int, name: str, locate: Locate) -> 
     return f"{held}; {instead}"
 
 
-def _labels(column: pa.ChunkedArray, name: str, file: str, locate: Locate) -> Shaped[np.ndarray, " n"]:
+def _labels(column: pa.ChunkedArray, what: str, file: str, locate: Locate) -> Shaped[np.ndarray, " n"]:
     import pyarrow.types as types
 
     if column.null_count:
         row = column.is_null().to_pylist().index(True)
         raise InputError(
-            f"{file}: the labels column {name!r} has {column.null_count} missing, "
+            f"{file}: the {what} has {column.null_count} missing, "
             f"the first in {locate(row)}; fill them or choose another column"
         )
     if types.is_boolean(column.type) or types.is_integer(column.type):

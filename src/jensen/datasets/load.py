@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from jensen.datasets.arrays import read_npy, read_npz
-from jensen.datasets.bundled import BUNDLED, names
+from jensen.datasets.bundled import BUNDLED, MINARI, SEQUENCES, names
 from jensen.datasets.check import check_finite, first_column
 from jensen.datasets.dataset import Dataset
 from jensen.datasets.idx import read_idx
@@ -74,25 +74,35 @@ def load(
         jensen.errors.InputError: no data set or file 'digit' (did you mean 'digits'?)
     """
     given = os.fspath(name_or_path)
+    if given in set(SEQUENCES) - set(BUNDLED) or given.startswith(MINARI):
+        raise InputError(
+            f"{given} holds sequences, not a table; fit hmm, lgssm, dmm or rssm to it "
+            "(datasets.load_sequences)"
+        )
     columns = Columns(labels, (drop,) if isinstance(drop, str) else tuple(drop))
     if given in BUNDLED:
         no_labels_option(columns, given, "the set itself")
         table = BUNDLED[given]()
-        return _finish(drop_columns(table, columns.drop, given), given, given, missing)
+        return finish(drop_columns(table, columns.drop, given), given, given, missing)
     path = Path(given).expanduser()
     try:
-        table = _reader(path, given)(path, columns)
+        table = reader(path, given)(path, columns)
     except OSError as error:
         raise InputError(f"{given}: cannot be read: {error.strerror or error}") from None
-    return _finish(table, given, _stem(path), missing)
+    return finish(table, given, stem(path), missing)
 
 
-def _reader(path: Path, given: str) -> Reader:
+def reader(path: Path, given: str) -> Reader:
+    """Find the reader of a path.
+
+    Raises:
+        InputError: Nothing is there, or nothing that can be read.
+    """
     if path.is_dir():
         return read_images
     if not path.exists():
         raise InputError(_not_found(path, given))
-    ending = _ending(path)
+    ending = ending_of(path)
     if ending is None:
         kinds = ("csv", "tsv", "parquet", "npy", "npz", "idx")
         suggestion = nearest(path.suffix.lstrip("."), kinds)
@@ -102,12 +112,14 @@ def _reader(path: Path, given: str) -> Reader:
     return READERS[ending]
 
 
-def _ending(path: Path) -> str | None:
+def ending_of(path: Path) -> str | None:
+    """Return how a readable file's name ends; None for any other."""
     return next((ending for ending in READERS if path.name.lower().endswith(ending)), None)
 
 
-def _stem(path: Path) -> str:
-    ending = _ending(path)
+def stem(path: Path) -> str:
+    """Name a file's data: its name without its endings."""
+    ending = ending_of(path)
     if ending is None or ending.startswith("-"):
         return path.resolve().name.removesuffix(".gz")
     return path.name[: -len(ending)]
@@ -115,7 +127,7 @@ def _stem(path: Path) -> str:
 
 def _not_found(path: Path, given: str) -> str:
     if path.name == given and not path.suffix:
-        beside = [item.name for item in Path().iterdir() if _ending(item)]
+        beside = [item.name for item in Path().iterdir() if ending_of(item)]
         close = difflib.get_close_matches(given, beside, n=1, cutoff=0.7)
         return f"no data set or file {given!r}{nearest(given, close or names())}"
     if not path.parent.is_dir():
@@ -127,7 +139,7 @@ def _not_found(path: Path, given: str) -> str:
     )
 
 
-def _finish(table: Table, given: str, name: str, missing: Literal["error", "mask"]) -> Dataset:
+def finish(table: Table, given: str, name: str, missing: Literal["error", "mask"]) -> Dataset:
     """Settle the dtype, apply the policy for missing cells, and check."""
     x, mask = _settle(table.x), table.mask
     absent = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)

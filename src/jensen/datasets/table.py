@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Shaped
@@ -35,10 +35,22 @@ class Columns:
     Attributes:
         labels: Column of labels, by name or position.
         drop: Columns left out, by name or position.
+        role: What the labels are: ``"labels"``, or ``"sequence"`` where they tell sequences apart.
     """
 
     labels: str | int | None = None
     drop: tuple[str | int, ...] = ()
+    role: Literal["labels", "sequence"] = "labels"
+
+    @property
+    def wanted(self) -> str:
+        """What a column of labels is wanted for, in words."""
+        return "take labels from" if self.role == "labels" else "tell sequences apart by"
+
+    def naming(self, name: str) -> str:
+        """Advise to name a column as labels."""
+        as_what = "labels" if self.role == "labels" else "the sequence id"
+        return f"name it as {as_what} ({self.role}={name!r})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,17 +114,21 @@ def find_column(columns: Sequence[str], wanted: str | int, file: str, *, to: str
     return wanted % len(columns)
 
 
-def find_dropped(
-    columns: Sequence[str], drop: Sequence[str | int], labels: str | int | None, file: str
-) -> set[int]:
+def find_dropped(names: Sequence[str], columns: Columns, file: str) -> set[int]:
     """Find the positions of the columns to leave out.
+
+    Args:
+        names: The columns of the file.
+        columns: Which to leave out, and which are labels.
+        file: Named in errors.
 
     Raises:
         InputError: There is no such column, or it is the column of labels as well.
     """
-    found = {find_column(columns, wanted, file, to="drop") for wanted in drop}
-    if labels is not None and find_column(columns, labels, file) in found:
-        raise InputError(f"{file}: labels={labels!r} is dropped as well; leave it out of drop, or of labels")
+    found = {find_column(names, wanted, file, to="drop") for wanted in columns.drop}
+    labels, role = columns.labels, columns.role
+    if labels is not None and find_column(names, labels, file, to=columns.wanted) in found:
+        raise InputError(f"{file}: {role}={labels!r} is dropped as well; leave it out of drop, or of {role}")
     return found
 
 
@@ -126,7 +142,7 @@ def drop_columns(table: Table, drop: Sequence[str | int], file: str) -> Table:
         return table
     if table.image_shape is not None:
         raise InputError(f"{file}: its rows are pictures, which have no columns to drop; leave drop out")
-    gone = find_dropped(table.columns, drop, None, file)
+    gone = find_dropped(table.columns, Columns(drop=tuple(drop)), file)
     kept = [j for j in range(len(table.columns)) if j not in gone]
     if not kept:
         raise InputError(f"{file}: every column is dropped; at least one is needed")
