@@ -32,6 +32,24 @@ class MaskedTable(Protocol):
         ...
 
 
+@runtime_checkable
+class PaddedSequences(MaskedTable, Protocol):
+    """Sequences with their lengths and actions, as ``datasets.load_sequences`` returns them.
+
+    Their ``x`` and ``mask`` are (N, T, D).
+    """
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Real steps of each, (N,)."""
+        ...
+
+    @property
+    def cond(self) -> np.ndarray | None:
+        """Actions or inputs, (N, T, U) or (N, T − 1, U); None where there are none."""
+        ...
+
+
 class Data:
     """Rows, with what may come with them. Arrays stay on the host and are never changed.
 
@@ -64,7 +82,7 @@ class Data:
 
     @classmethod
     def of(cls, x: Any) -> Data:
-        """Return x if it is ``Data`` already, a data set with its mask, else wrap it.
+        """Return x if it is ``Data`` already, a data set with all it knows of itself, else wrap it.
 
         Example:
             >>> from jensen import datasets
@@ -73,6 +91,8 @@ class Data:
         """
         if isinstance(x, cls):
             return x
+        if isinstance(x, PaddedSequences):
+            return cls(x.x, cond=x.cond, lengths=x.lengths, mask=x.mask)
         if isinstance(x, MaskedTable):
             return cls(x.x, mask=x.mask)
         return cls(x)
