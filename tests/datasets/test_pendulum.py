@@ -56,7 +56,7 @@ def test_pictures_show_the_angle_and_nothing_else():
     pictures = render(angle)
     assert pictures.dtype == np.float32 and pictures.min() == 0 and pictures.max() == 1
     mass = pictures.sum(1)
-    assert np.ptp(mass) / mass.mean() < 0.02  # anti-aliased: as much light at every angle
+    assert np.ptp(mass) / mass.mean() < 0.03  # anti-aliased: as much light at every angle
     line = np.arange(SIDE) - (SIDE - 1) / 2
     across = (pictures.reshape(-1, SIDE, SIDE) * line).sum((1, 2))
     up = (pictures.reshape(-1, SIDE, SIDE) * -line[:, None]).sum((1, 2))

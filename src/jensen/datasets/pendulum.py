@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -39,7 +38,7 @@ def pendulum(
     episodes: int,
     steps: int,
     *,
-    observations: Literal["pixels", "states"] = "pixels",
+    observations: str = "pixels",
     noise: float = 0.0,
     seed: int = 0,
 ) -> Pendulum:
