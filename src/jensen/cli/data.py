@@ -1,4 +1,4 @@
-"""From options to rows: loaded, checked, binarized, split."""
+"""From options to rows or sequences: loaded, checked, binarized, split."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jensen import datasets
-from jensen.datasets import Dataset
+from jensen.cli.preset import Facts
+from jensen.cli.presets import PRESETS
+from jensen.datasets import Dataset, Sequences
 from jensen.datasets.table import NoColumn
 from jensen.errors import InputError, JensenWarning
 
 if TYPE_CHECKING:
+    from jensen.cli.runs import Job
     from jensen.fit import Data
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A data set, and which of its rows are trained on and held out.
+    """A data set, and which of its rows, or whole sequences, are trained on and held out.
 
     Attributes:
         dataset: All rows, as the model sees them.
@@ -32,21 +35,38 @@ class Rows:
         held: Indices of the rows held out.
     """
 
-    dataset: Dataset
+    dataset: Dataset | Sequences
     train: np.ndarray
     held: np.ndarray
+
+    @property
+    def facts(self) -> Facts:
+        """What models and defaults depend on."""
+        data = self.dataset
+        if isinstance(data, Dataset):
+            return Facts(data.kind, len(self.train), data.x.shape[1])
+        acts = 0 if data.cond is None else data.cond.shape[-1]
+        spare = data.cond is not None and data.cond.shape[1] == data.x.shape[1]
+        largest = float(data.x[data.seen].max())
+        return Facts(data.kind, len(self.train), data.x.shape[-1], data.x.shape[1], acts, spare, largest)
 
     def data(self, rows: np.ndarray) -> Data:
         """Return some rows as a fit takes them."""
         return as_data(subset(self.dataset, rows))
 
 
-def read(source: str, options: dict[str, Any]) -> Dataset:
-    """Load a data set, and binarize it where asked.
+def read(preset: str, source: str, options: dict[str, Any]) -> Dataset | Sequences:
+    """Load what a preset fits, rows or sequences, and binarize it where asked.
 
     Raises:
         InputError: It cannot be read or used.
     """
+    if PRESETS[preset].takes == "sequences":
+        return _read_sequences(preset, source, options)
+    return _read_rows(source, options)
+
+
+def _read_rows(source: str, options: dict[str, Any]) -> Dataset:
     with in_flags():
         data = _load(source, options)
     if data.image_shape is None:
@@ -57,10 +77,33 @@ def read(source: str, options: dict[str, Any]) -> Dataset:
     return replace(data, x=datasets.binarize(data.x, options["binarize"], seed=seed, mask=data.mask))
 
 
-def read_like(source: str, options: dict[str, Any], width: int) -> Dataset:
+def _read_sequences(preset: str, source: str, options: dict[str, Any]) -> Sequences:
+    with in_flags():
+        data = datasets.load_sequences(
+            source,
+            sequence=options.get("sequence"),
+            actions=options.get("actions", ()),
+            drop=options.get("drop", ()),
+            missing=options.get("missing", "error"),
+        )
+    uses, acts = PRESETS[preset].inputs, data.cond
+    if acts is not None and uses == "every step" and acts.shape[1] < data.x.shape[1]:
+        lost = f"{preset} takes inputs that come with a step; the actions between steps are left out"
+        warnings.warn(f"{source}: {lost}", JensenWarning, stacklevel=2)
+        data = replace(data, cond=None, actions=())
+    if "binarize" not in options:
+        return data
+    flat, seen = (a.reshape(-1, a.shape[-1]) for a in (data.x, data.seen))
+    bits = datasets.binarize(flat, options["binarize"], seed=options.get("seed", 0), mask=seen)
+    x = np.where(data.real[..., None], bits.reshape(data.x.shape), 0.0)  # padding stays zero
+    return replace(data, x=x)
+
+
+def read_like(preset: str, source: str, options: dict[str, Any], width: int) -> Dataset | Sequences:
     """Load other data for a run: labels and dropped columns may be there, or not.
 
     Args:
+        preset: What the run fits.
         source: Where the data comes from.
         options: Options of the run.
         width: Columns the model takes.
@@ -69,6 +112,8 @@ def read_like(source: str, options: dict[str, Any], width: int) -> Dataset:
         InputError: It cannot be read or used.
     """
     options = dict(options)
+    if PRESETS[preset].takes == "sequences":
+        return _read_sequences_like(preset, source, options)
     while True:
         try:
             with warnings.catch_warnings():
@@ -83,7 +128,20 @@ def read_like(source: str, options: dict[str, Any], width: int) -> Dataset:
             if found >= width or not places:
                 break
             del options[places[0]]  # in the run's own file that place was another column
-    return read(source, options)
+    return _read_rows(source, options)
+
+
+def _read_sequences_like(preset: str, source: str, options: dict[str, Any]) -> Sequences:
+    """Load other sequences; options that name columns do not hold for what has none."""
+    if source in datasets.names() or source.endswith((".npy", ".npz")) or source.startswith("minari:"):
+        options = {n: v for n, v in options.items() if n not in ("sequence", "actions", "drop")}
+    while True:
+        try:
+            return _read_sequences(preset, source, options)
+        except NoColumn as absent:
+            if absent.wanted not in options.get("drop", ()):
+                raise
+            _forget(options, absent.wanted)
 
 
 def _load(source: str, options: dict[str, Any]) -> Dataset:
@@ -109,28 +167,41 @@ _WORDS = (
     (r"\blabels=('[^']*'|-?\d+)", "--labels"),
     (r"\bmissing=('[^']*')", "--missing"),
     (r"\bdrop=\[('[^']*')\]", "--drop"),
+    (r"\bsequence=('[^']*'|-?\d+)", "--sequence"),
 )
 
 
 @contextlib.contextmanager
 def in_flags() -> Iterator[None]:
-    """Say what the library says of its arguments in the words of the command line."""
-    try:
-        yield
-    except InputError as error:
-        text = str(error).replace("; datasets.binarize)", ")")
-        for python, flag in _WORDS:
-            text = re.sub(python, lambda m, flag=flag: f"{flag} {shlex.quote(m[1].strip(chr(39)))}", text)
-        error.args = (text,)
-        raise
+    """Say what the library says of its arguments, in errors and warnings, in the words of the command line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", JensenWarning)
+        try:
+            yield
+        except InputError as error:
+            error.args = (_in_flags(str(error)),)
+            raise
+        finally:
+            said = [_in_flags(str(w.message)) for w in caught if issubclass(w.category, JensenWarning)]
+    for text in said:
+        warnings.warn(text, JensenWarning, stacklevel=3)
 
 
-def divide(data: Dataset, options: dict[str, Any]) -> Rows:
-    """Hold out the share of rows that ``validation`` says, 0.1 by default.
+def _in_flags(text: str) -> str:
+    text = text.replace("; datasets.binarize)", ")")
+    for python, flag in _WORDS:
+        text = re.sub(python, lambda m, flag=flag: f"{flag} {shlex.quote(m[1].strip(chr(39)))}", text)
+    return text
+
+
+def divide(data: Dataset | Sequences, options: dict[str, Any]) -> Rows:
+    """Hold out the share of rows, or of whole sequences, that ``validation`` says, 0.1 by default.
 
     Raises:
         InputError: There are too few rows to divide.
     """
+    if isinstance(data, Sequences):
+        return _divide_sequences(data, options)
     share = options.get("validation", 0.1)
     if len(data.x) < 2:
         raise InputError(f"{data.name}: 1 row, but a fit needs at least 2; give more rows")
@@ -142,14 +213,38 @@ def divide(data: Dataset, options: dict[str, Any]) -> Rows:
     return Rows(data, train, held)
 
 
-def subset(data: Dataset, rows: np.ndarray) -> Dataset:
+def _divide_sequences(data: Sequences, options: dict[str, Any]) -> Rows:
+    """Hold out whole sequences, never parts of one; a single one is trained on."""
+    count, share = len(data.x), options.get("validation")
+    if count == 1:
+        if share:
+            raise InputError(
+                f"{data.name} is one sequence, and --validation {share:g} holds out whole ones; leave it out"
+            )
+        share = 0.0
+    train, held = datasets.split(count, 0.1 if share is None else share, seed=options.get("seed", 0))
+    return Rows(data, train, held)
+
+
+def divided(job: Job) -> Rows:
+    """Return a run's own data, divided as it was for the fit.
+
+    Raises:
+        InputError: It cannot be read any more.
+    """
+    return divide(read(job.preset, job.source, job.options), job.options)
+
+
+def subset(data: Dataset | Sequences, rows: np.ndarray) -> Dataset | Sequences:
     """Return some rows of a data set."""
+    if isinstance(data, Sequences):
+        return data.take(rows)
     labels = None if data.labels is None else data.labels[rows]
     mask = None if data.mask is None else data.mask[rows]
     return replace(data, x=data.x[rows], labels=labels, mask=mask)
 
 
-def as_data(data: Dataset) -> Data:
+def as_data(data: Dataset | Sequences) -> Data:
     """Return a data set as a fit takes it."""
     from jensen import fit
 
@@ -158,4 +253,6 @@ def as_data(data: Dataset) -> Data:
 
 def lasting(source: str) -> str:
     """Return a source as the run keeps it: an embedded name, or a path that does not depend on the folder."""
-    return source if source in datasets.names() else str(Path(source).expanduser().absolute())
+    if source in datasets.names() or source.startswith("minari:"):
+        return source
+    return str(Path(source).expanduser().absolute())

@@ -12,12 +12,12 @@ from jensen.cli.data import Rows, subset
 from jensen.cli.runs import Job
 from jensen.cli.training import keys
 from jensen.core import IndexesData
+from jensen.datasets import Dataset, Sequences
 from jensen.fit import Fitted
 from jensen.fit.files import write_atomically
 from jensen.report import facts
 
 if TYPE_CHECKING:
-    from jensen.datasets import Dataset
     from jensen.diagnose import Gap
     from jensen.typing import PRNGKey
 
@@ -26,6 +26,9 @@ ROWS = 100
 
 QUICK = diagnose.Effort(temperatures=100, chains=8, samples=400, steps=600, draws=4)
 """Enough for a table right after a fit; ``jensen gap`` works harder."""
+
+QUICK_OF_SEQUENCES = diagnose.Effort(temperatures=100, chains=8, samples=100, steps=200, draws=4)
+"""The same for sequences, each of which is as much work as many rows."""
 
 
 def finish(job: Job, rows: Rows, fitted: Fitted) -> None:
@@ -37,10 +40,11 @@ def finish(job: Job, rows: Rows, fitted: Fitted) -> None:
     gap, count, took = None, job.options.get("gap_rows", ROWS), []
     if count:
         split, data = own_rows(rows)
-        harder = f"`jensen gap {job.folder}` works harder on the same rows"
+        effort = QUICK if isinstance(data, Dataset) else QUICK_OF_SEQUENCES
+        harder = f"`jensen gap {job.folder}` works harder on the same"
         print(f"measuring the gap on {counted(count, data, split)}, quickly; {harder}", flush=True)
         begun = time.perf_counter()
-        gap = measure(fitted, data, split=split, rows=count, effort=QUICK, key=keys(job)[2])
+        gap = measure(fitted, data, split=split, rows=count, effort=effort, key=keys(job)[2])
         took.append(f"gap took {facts.duration(time.perf_counter() - begun)}")
         print(gap, flush=True)
         write_gap(job.folder / "gap.json", gap)
@@ -50,13 +54,16 @@ def finish(job: Job, rows: Rows, fitted: Fitted) -> None:
     print("; ".join(took))
 
 
-def counted(rows: int, data: Dataset, split: str) -> str:
-    """Say how many rows of how many are looked at."""
-    which = {"held out": "held-out rows", "train": "training rows"}.get(split, f"rows of {split}")
-    return f"{min(rows, len(data.x))} of {len(data.x)} {which}"
+def counted(rows: int, data: Dataset | Sequences, split: str) -> str:
+    """Say how many rows, or sequences, of how many are looked at."""
+    noun, n = ("rows" if isinstance(data, Dataset) else "sequences"), len(data.x)
+    if n == 1:
+        return "the one sequence" if split == "train" else f"the one {noun[:-1]} of {split}"
+    which = {"held out": f"held-out {noun}", "train": f"training {noun}"}.get(split, f"{noun} of {split}")
+    return f"{min(rows, n)} of {n} {which}"
 
 
-def own_rows(rows: Rows) -> tuple[str, Dataset]:
+def own_rows(rows: Rows) -> tuple[str, Dataset | Sequences]:
     """Return the held-out rows; the training rows where there are none."""
     if len(rows.held):
         return "held out", subset(rows.dataset, rows.held)
@@ -65,7 +72,7 @@ def own_rows(rows: Rows) -> tuple[str, Dataset]:
 
 def measure(
     fitted: Fitted,
-    data: Dataset,
+    data: Dataset | Sequences,
     *,
     split: str,
     rows: int,
@@ -87,5 +94,6 @@ def write_report(job: Job, rows: Rows, fitted: Fitted, gap: Any) -> None:
     """Write ``report.html``."""
     per_datum = isinstance(fitted.inference.posterior, IndexesData)
     shown = subset(rows.dataset, rows.train) if per_datum else rows.dataset
+    shown = shown if isinstance(shown, Dataset) else None
     title = f"{job.preset} of {rows.dataset.name}"
     report.write(job.folder / "report.html", fitted, dataset=shown, gap=gap, key=keys(job)[2], title=title)

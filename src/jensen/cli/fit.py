@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jensen.cli.options import OPTIONS, flags, read_options
-from jensen.cli.presets import Facts, check_used, settle
+from jensen.cli.presets import COMMON, check_used, settle
 from jensen.cli.runs import CONFIG, OWN, Job, described, state, trained
 from jensen.cli.shell import Interrupted, start_jax
 from jensen.errors import InputError
@@ -15,6 +15,10 @@ from jensen.errors import InputError
 if TYPE_CHECKING:
     from jensen.cli.data import Rows
     from jensen.fit import Fitted
+
+
+NOT_SHOWN = {*COMMON["tables"], *COMMON["sequences"], "likelihood"} - {"standardize"}
+"""Options that are not repeated before a fit: they are the data's own, or said on a line of their own."""
 
 
 def fit(given: dict[str, Any]) -> int:
@@ -40,9 +44,10 @@ def fit(given: dict[str, Any]) -> int:
 
     from jensen.cli import data
 
-    rows = data.divide(data.read(source, options), options)
-    facts = Facts(rows.dataset.kind, len(rows.train), rows.dataset.x.shape[1])
-    settled = settle(preset, options, facts)
+    rows = data.divide(data.read(preset_name, source, options), options)
+    settled = settle(preset, options, rows.facts)
+    if not len(rows.held):
+        settled["validation"] = 0.0
     _check_support(rows, settled)
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in rows.dataset.name)
     folder = Path(given["out"] or f"runs/{preset_name}-{stem}").expanduser()
@@ -85,7 +90,7 @@ def _resume(folder: Path) -> int:
     from jensen.cli import data
 
     check_used(job.preset, job.options)
-    return _execute(job, data.divide(data.read(job.source, job.options), job.options), fresh=False)
+    return _execute(job, data.divided(job), fresh=False)
 
 
 def _check_support(rows: Rows, options: dict[str, Any]) -> None:
@@ -95,7 +100,7 @@ def _check_support(rows: Rows, options: dict[str, Any]) -> None:
     likelihood = options.get("likelihood")
     if likelihood == "gaussian" and "binarize" in options:
         raise InputError("--binarize makes 0 and 1, which --likelihood gaussian does not fit; leave one out")
-    if likelihood is not None:
+    if likelihood is not None and isinstance(rows.dataset, datasets.Dataset):
         with in_flags():
             datasets.check_support(rows.dataset.x, likelihood, rows.dataset.mask)
 
@@ -119,24 +124,46 @@ def _check_free(folder: Path, *, overwrite: bool) -> None:
 def _choices(job: Job, rows: Rows, given: dict[str, Any]) -> list[str]:
     """Say what will be done, and each choice the data made."""
     data, options = rows.dataset, job.options
-    held = f"{len(rows.held)} held out" if len(rows.held) else "none held out"
-    shape = data.image_shape and (*data.image_shape, 1)[:3]
-    pixels = f" ({' x '.join(map(str, shape))} pixels)" if shape else ""
-    size = f"{len(data.x)} rows x {data.x.shape[1]} columns{pixels}"
-    lines = [f"{data.name}: {size}, {len(rows.train)} to train on, {held}"]
+    lines = [_size(rows)]
     if "likelihood" in options and "likelihood" not in given:
-        values = {"binary": "0 or 1", "unit": "between 0 and 1", "bytes": "integers in 0..255"}
-        why = f"values are {values.get(data.kind, 'counts' if data.kind == 'count' else 'real numbers')}"
-        other = (
-            "; for bernoulli add --binarize threshold, or sample" if data.kind in ("unit", "bytes") else ""
-        )
-        lines.append(f"likelihood {options['likelihood']}: {why}{other}")
+        lines.append(_why_likelihood(job, data.kind))
     shown = ", ".join(
         f"{name.replace('_', ' ')} {','.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in options.items()
-        if name not in ("missing", "labels", "drop", "validation", "gap_rows", "seed", "likelihood")
+        if name not in NOT_SHOWN
     )
     return [*lines, f"{job.preset}: {shown}"]
+
+
+def _size(rows: Rows) -> str:
+    """Say how much data there is, and how it is divided."""
+    data = rows.dataset
+    shape = data.image_shape and (*data.image_shape, 1)[:3]
+    pixels = f" ({' x '.join(map(str, shape))} pixels)" if shape else ""
+    held = f"{len(rows.held)} held out" if len(rows.held) else "none held out"
+    if data.x.ndim == 2:
+        size = f"{len(data.x)} rows x {data.x.shape[1]} columns{pixels}"
+        return f"{data.name}: {size}, {len(rows.train)} to train on, {held}"
+    facts = rows.facts
+    acts = f", {facts.actions} action{'s' * (facts.actions > 1)}" if facts.actions else ""
+    width = f"{facts.columns} column{'s' * (facts.columns > 1)}{pixels}{acts}"
+    if len(data.x) == 1:
+        return f"{data.name}: one sequence of {facts.longest} steps x {width}; nothing is held out"
+    size = f"{len(data.x)} sequences of up to {facts.longest} steps x {width}"
+    return f"{data.name}: {size}; {len(rows.train)} to train on, {held}"
+
+
+def _why_likelihood(job: Job, kind: str) -> str:
+    """Say which likelihood the values chose, and how to choose another."""
+    law = job.options["likelihood"]
+    values = {"binary": "0 or 1", "unit": "between 0 and 1", "bytes": "integers in 0..255"}
+    why = f"values are {values.get(kind, 'counts' if kind == 'count' else 'real numbers')}"
+    other = ""
+    if job.preset == "hmm" and kind in ("bytes", "count"):
+        other = "; for codes of categories add --likelihood categorical"
+    elif job.preset != "hmm" and kind in ("unit", "bytes"):
+        other = "; for bernoulli add --binarize threshold, or sample"
+    return f"likelihood {law}: {why}{other}"
 
 
 def _execute(job: Job, rows: Rows, *, fresh: bool) -> int:

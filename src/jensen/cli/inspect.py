@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jensen.cli import samples
 from jensen.cli.options import OPTIONS, whole
+from jensen.cli.presets import PRESETS
 from jensen.cli.runs import Job, trained
 from jensen.cli.shell import cache_folder, start_jax
 from jensen.errors import CorruptRunError, InputError, nearest
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from jensen.datasets import Dataset
     from jensen.fit import Fitted
-
-SAMPLE_FILES = (".csv", ".npy", ".npz", ".png")
 
 
 def gap(given: dict[str, Any]) -> int:
@@ -40,12 +36,12 @@ def gap(given: dict[str, Any]) -> int:
 
     fitted = _load(job)
     if given["data"] is None:
-        split, chosen = evaluation.own_rows(data.divide(data.read(job.source, job.options), job.options))
+        split, chosen = evaluation.own_rows(data.divided(job))
     else:
         model = fitted.inference.model
-        split, chosen = given["data"], data.read_like(given["data"], job.options, model.data_dim)
+        split, chosen = given["data"], data.read_like(job.preset, given["data"], job.options, model.data_dim)
         datasets.check_features(chosen.x, model.data_dim, model=type(model).__name__)
-        if "likelihood" in job.options:
+        if "likelihood" in job.options and isinstance(chosen, datasets.Dataset):
             datasets.check_support(chosen.x, job.options["likelihood"], chosen.mask)
     import jax
 
@@ -63,7 +59,7 @@ def gap(given: dict[str, Any]) -> int:
 
 
 def sample(given: dict[str, Any]) -> int:
-    """Draw new rows; print them as csv, or write them to a file.
+    """Draw new rows or sequences; print them as csv, or write them to a file.
 
     Raises:
         InputError: A file of a kind that rows cannot go to, or that cannot be written.
@@ -71,23 +67,21 @@ def sample(given: dict[str, Any]) -> int:
     """
     job = Job.of(Path(given["run"]))
     num, seed = _count(given["num"], "--num", 16), _seed(given["seed"]) or 0
-    target = _writable(given["out"], "--out", SAMPLE_FILES)
+    target = _writable(given["out"], "--out", samples.FILES)
+    steps = None if given["steps"] is None else _count(given["steps"], "--steps", 1)
     start_jax()
-    import jax
-
-    from jensen import use
     from jensen.cli.data import read
 
     fitted = _load(job)
-    data = read(job.source, job.options)
-    rows = use.sample(fitted, num, key=jax.random.key(seed))
+    data = read(job.preset, job.source, job.options)
+    drawn = samples.draw(fitted, data, num, steps, seed)
     if target is None:
-        sys.stdout.write(_csv(rows, data.columns))
+        sys.stdout.write(samples.csv_text(drawn, data))
         return 0
     from jensen.fit.files import write_atomically
 
-    write_atomically(target, _encoded(rows, target.suffix.lower(), data))
-    print(f"written: {target} ({num} rows)")
+    write_atomically(target, samples.encoded(drawn, target.suffix.lower(), data))
+    print(f"written: {target} ({num} {PRESETS[job.preset].noun})")
     return 0
 
 
@@ -103,7 +97,7 @@ def report(given: dict[str, Any]) -> int:
     from jensen.cli import data, evaluation
 
     fitted = _load(job)
-    rows = data.divide(data.read(job.source, job.options), job.options)
+    rows = data.divided(job)
     path = job.folder / "gap.json"
     try:
         kept = json.loads(path.read_bytes()) if path.exists() else None
@@ -126,7 +120,6 @@ def info(given: dict[str, Any]) -> int:
 
     import jensen
     from jensen import datasets
-    from jensen.cli.presets import PRESETS
 
     others = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
@@ -186,50 +179,3 @@ def _writable(written: str | None, flag: str, endings: tuple[str, ...] = ()) -> 
     if not path.parent.is_dir():
         raise InputError(f"{flag} {written}: the folder {str(path.parent)!r} does not exist; make it first")
     return path
-
-
-def _csv(rows: np.ndarray, columns: tuple[str, ...]) -> str:
-    import csv
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([[f"{value:.7g}" for value in row] for row in rows])
-    return text.getvalue()
-
-
-def _encoded(rows: np.ndarray, ending: str, data: Dataset) -> bytes:
-    import numpy as np
-
-    if ending == ".csv":
-        return _csv(rows, data.columns).encode()
-    raw = io.BytesIO()
-    if ending == ".npy":
-        np.save(raw, rows)
-    elif ending == ".npz":
-        np.savez_compressed(raw, x=rows)
-    else:
-        _picture(rows, data).save(raw, format="png")
-    return raw.getvalue()
-
-
-def _picture(rows: np.ndarray, data: Dataset) -> Any:
-    """Tile rows, which are pictures, on a nearly square sheet; small pictures are enlarged."""
-    import numpy as np
-    from PIL import Image
-
-    if data.image_shape is None:
-        raise InputError(f"{data.name} does not hold pictures; write its rows as csv, npy or npz")
-    high = 255.0 if data.kind == "bytes" else 1.0
-    pictures = np.clip(rows / high, 0, 1).reshape(len(rows), *data.image_shape)
-    wide = int(np.ceil(np.sqrt(len(rows))))
-    tall = -(-len(rows) // wide)
-    height, width, *color = data.image_shape
-    sheet = np.ones((tall, height + 1, wide, width + 1, *color))
-    for i, picture in enumerate(pictures):
-        sheet[i // wide, :height, i % wide, :width] = picture
-    sheet = sheet.reshape(tall * (height + 1), wide * (width + 1), *color)
-    zoom = max(1, 32 // height)
-    return Image.fromarray((sheet * 255).round().astype(np.uint8)).resize(
-        (sheet.shape[1] * zoom, sheet.shape[0] * zoom), Image.Resampling.NEAREST
-    )

@@ -123,6 +123,15 @@ def _columns(written: Any) -> list[str | int]:
         raise ValueError("it must be columns' names or positions like name,date") from None
 
 
+def _names(written: Any) -> list[str]:
+    parts = [
+        str(part).strip() for part in (written if isinstance(written, list) else str(written).split(","))
+    ]
+    if not all(parts):
+        raise ValueError("it must be columns' names like force,heat")
+    return parts
+
+
 def _seed(written: Any) -> int:
     seed = whole(0)(written)
     if seed >= 2**32:
@@ -135,6 +144,9 @@ SAMPLED_GRADIENTS = ("reparam", "stick-the-landing", "doubly-reparam", "score-fu
 POSTERIORS = tuple(
     f"{kind}{family}" for kind in ("amortized", "per-datum") for family in ("", "-lowrank", "-full")
 )
+
+PATHS = ("smoothing", "filtering", "smoothing-full", "filtering-full")
+RECURRENT_GRADIENTS = ("reparam", "stick-the-landing", "doubly-reparam", "straight-through")
 
 _POSITIVE = number("a number above 0", lambda value: value > 0)
 _NOT_NEGATIVE = number("a number, 0 or more", lambda value: value >= 0)
@@ -150,6 +162,10 @@ OPTIONS = {
         Option(
             "drop", _DATA, "A,B", "columns left out, by name or position, such as names and dates", _columns
         ),
+        Option(
+            "sequence", _DATA, "COLUMN", "column that tells sequences apart, by name or position", _column
+        ),
+        Option("actions", _DATA, "A,B", "columns that are actions or inputs of sequences, by name", _names),
         Option(
             "missing",
             _DATA,
@@ -168,7 +184,7 @@ OPTIONS = {
             "validation",
             _DATA,
             "SHARE",
-            "share of rows held out for stopping and for the gap (default 0.1)",
+            "share of rows, or of whole sequences, held out for stopping and for the gap (default 0.1)",
             _SHARE,
         ),
         Option(
@@ -178,45 +194,82 @@ OPTIONS = {
             "work in columns of unit variance; densities stay in the data's units",
             _flag,
         ),
-        Option("latent", _MODEL, "D", "number of latents", whole(1)),
-        Option("components", _MODEL, "K", "mixture components; categories per latent (dvae)", whole(1)),
+        Option("latent", _MODEL, "D", "number of latents, at every step of sequences", whole(1)),
+        Option(
+            "components",
+            _MODEL,
+            "K",
+            "mixture components; states (hmm); categories per latent (dvae, rssm)",
+            whole(1),
+        ),
         Option(
             "covariance",
             _MODEL,
             "KIND",
-            "full, diag, tied or spherical (gmm)",
+            "full, diag, tied or spherical (gmm, hmm)",
             one_of("full", "diag", "tied", "spherical"),
         ),
         Option(
             "likelihood",
             _MODEL,
             "LAW",
-            "bernoulli or gaussian (default: by the data)",
-            one_of("bernoulli", "gaussian"),
+            "bernoulli or gaussian; hmm: gaussian, poisson or categorical (default: by the data)",
+            one_of("bernoulli", "gaussian", "poisson", "categorical"),
         ),
         Option("widths", _MODEL, "W,W", "hidden widths of both networks", _widths),
-        Option("posterior", _BOUND, "Q", ", ".join(POSTERIORS), one_of(*POSTERIORS)),
-        Option("objective", _BOUND, "BOUND", "elbo or iwae", one_of("elbo", "iwae")),
-        Option("num_samples", _BOUND, "K", "draws per row", whole(1)),
-        Option("beta", _BOUND, "B", "weight of the KL in the loss", _NOT_NEGATIVE),
         Option(
-            "free_bits", _BOUND, "NATS", "nats per latent below which the KL is not pushed", _NOT_NEGATIVE
+            "posterior",
+            _BOUND,
+            "Q",
+            f"{', '.join(POSTERIORS)}; sequences: {', '.join(PATHS)}",
+            one_of(*POSTERIORS, *PATHS),
+        ),
+        Option(
+            "objective", _BOUND, "BOUND", "elbo, iwae, or of sequences fivo", one_of("elbo", "iwae", "fivo")
+        ),
+        Option("num_samples", _BOUND, "K", "draws per row", whole(1)),
+        Option(
+            "beta",
+            _BOUND,
+            "B",
+            "weight of the KL in the loss (dmm, rssm: rising to 1 at first)",
+            _NOT_NEGATIVE,
+        ),
+        Option(
+            "free_bits",
+            _BOUND,
+            "NATS",
+            "nats per latent, or step of a sequence, below which the KL is not pushed",
+            _NOT_NEGATIVE,
+        ),
+        Option(
+            "kl_balance",
+            _BOUND,
+            "SHARE",
+            "share of the KL's gradient that moves the prior (dmm, rssm; default: the plain gradient)",
+            number("a share between 0 and 1", lambda value: 0 <= value <= 1),
         ),
         Option(
             "gradient",
             _BOUND,
             "HOW",
-            f"{', '.join(SAMPLED_GRADIENTS)}; gaussian, gmm, fa and ppca: em or analytic",
-            one_of(*STATIC_GRADIENTS, *SAMPLED_GRADIENTS),
+            f"{', '.join(SAMPLED_GRADIENTS)}, straight-through; exact models: em or analytic",
+            one_of(*STATIC_GRADIENTS, *SAMPLED_GRADIENTS, RECURRENT_GRADIENTS[-1]),
         ),
         Option("epochs", _FIT, "N", "passes over the data", whole(1)),
         Option("steps", _FIT, "N", "EM or gradient steps, instead of epochs", whole(1)),
-        Option("batch_size", _FIT, "N", "rows per gradient step", whole(1)),
+        Option("batch_size", _FIT, "N", "rows, or sequences, per gradient step", whole(1)),
         Option("learning_rate", _FIT, "RATE", "of Adam", _POSITIVE),
         Option(
             "restarts", _FIT, "R", "fits from different starts, of which the best is kept (by EM)", whole(1)
         ),
-        Option("gap_rows", _FIT, "N", "measure the gap on so many rows, 0 for none (default 100)", whole(0)),
+        Option(
+            "gap_rows",
+            _FIT,
+            "N",
+            "measure the gap on so many rows, 0 for none (default 100)",
+            whole(0),
+        ),
         Option("seed", _FIT, "SEED", "same seed, same result (default 0)", _seed),
     )
 }

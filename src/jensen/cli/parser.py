@@ -18,20 +18,22 @@ Handler = Callable[[Given], int]
 _EPILOG = """examples:
   jensen fit vae digits                        train, print the gap, write a report
   jensen fit gmm mine.csv --components 5       csv, tsv, parquet, npy, npz, idx, a folder of images
+  jensen fit lgssm nile                        sequences: hmm, lgssm, dmm, rssm
+  jensen fit hmm series.csv --sequence id      rows in order, a column that tells sequences apart
   jensen fit --resume runs/vae-digits          continue bit-exactly after a kill
   jensen gap runs/vae-digits new.csv           how tight is the bound on other data?
 """
 _HELP = {
     "fit": "fit a preset to data; or continue a run",
     "gap": "say where a fitted run's bound on log p(x) is lost",
-    "sample": "draw new rows from a fitted run",
+    "sample": "draw new rows or sequences from a fitted run",
     "report": "write a fitted run's report again",
     "info": "versions, devices, folders, presets, data sets",
 }
 _WORDS = {
     "fit": "PRESET DATA [options]  or  jensen fit --resume RUN",
     "gap": "RUN [DATA] [--json FILE] [--rows N] [--seed SEED]",
-    "sample": "RUN [--num N] [--out FILE] [--seed SEED]",
+    "sample": "RUN [--num N] [--steps T] [--out FILE] [--seed SEED]",
     "report": "RUN",
     "info": "",
 }
@@ -148,7 +150,10 @@ def _add_inspectors(commands: dict[str, Any]) -> None:
     )
     commands["gap"].add_argument("--json", metavar="FILE", help="write the numbers there")
     commands["gap"].add_argument("--rows", metavar="N", help="at most so many rows (default 100)")
-    commands["sample"].add_argument("--num", metavar="N", help="how many rows (default 16)")
+    commands["sample"].add_argument("--num", metavar="N", help="how many rows or sequences (default 16)")
+    commands["sample"].add_argument(
+        "--steps", metavar="T", help="steps of each sequence (default: those of the longest trained on)"
+    )
     commands["sample"].add_argument("--out", metavar="FILE", help="csv, npy, npz or png (default: print csv)")
     own = {"gap": "the run's own: the rows of its fit", "sample": "0"}
     for name, default in own.items():

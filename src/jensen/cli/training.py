@@ -13,6 +13,7 @@ import numpy as np
 
 from jensen import fit
 from jensen.cli.data import Rows
+from jensen.cli.preset import Facts
 from jensen.cli.presets import PRESETS
 from jensen.cli.runs import Job
 from jensen.core import Inference
@@ -22,6 +23,12 @@ from jensen.fit.prepare import check_fits
 from jensen.nets import Frame
 from jensen.typing import PRNGKey
 
+CLIP = 100.0
+"""Norm that gradients over sequences are clipped to, in nats."""
+
+ROUNDS, WAIT = 20, 300
+"""Epochs, and for sequences steps, without a better validation bound that end a fit."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -29,11 +36,13 @@ class Prepared:
 
     Attributes:
         inference: The four choices before the fit.
+        facts: What is known of the data.
         train: Rows to train on.
         held: Rows held out for stopping; None where there are none, or where they cannot tell.
     """
 
     inference: Inference
+    facts: Facts
     train: Data
     held: Data | None
 
@@ -52,11 +61,11 @@ def prepare(job: Job, rows: Rows) -> Prepared:
         CombinationError: The four choices do not fit together.
     """
     train = rows.data(rows.train)
-    inference = _build(job, train, key=keys(job)[0])
+    inference = _build(job, rows.facts, train, key=keys(job)[0])
     check_fits(inference, train)
     per_datum = job.options.get("posterior", "").startswith("per-datum")  # says nothing of other rows
     held = None if per_datum or not len(rows.held) else rows.data(rows.held)
-    return Prepared(inference, train, held)
+    return Prepared(inference, rows.facts, train, held)
 
 
 def train(job: Job, rows: Rows, prepared: Prepared) -> Fitted:
@@ -68,21 +77,36 @@ def train(job: Job, rows: Rows, prepared: Prepared) -> Fitted:
     """
     if job.options["gradient"] == "em":
         return _by_em(job, prepared)
-    import optax
-
     options, held = job.options, prepared.held
     return fit.gradient(
         prepared.inference,
         prepared.train,
         key=keys(job)[1],
-        optimizer=optax.adam(options["learning_rate"]),
+        optimizer=_optimizer(job),
         epochs=options.get("epochs"),
         steps=options.get("steps"),
         batch_size=options["batch_size"],
         validation=held,
-        stop=None if held is None else fit.Patience(20),
+        stop=None if held is None else fit.Patience(_patience(job, prepared)),
         run=fit.Run(job.folder, resume=True),
     )
+
+
+def _optimizer(job: Job) -> Any:
+    """Return Adam; over sequences gradients burst now and then, and are clipped."""
+    import optax
+
+    adam = optax.adam(job.options["learning_rate"])
+    return (
+        adam if PRESETS[job.preset].takes == "tables" else optax.chain(optax.clip_by_global_norm(CLIP), adam)
+    )
+
+
+def _patience(job: Job, prepared: Prepared) -> int:
+    """Return how many epochs without a better bound end the fit: few sequences make short epochs."""
+    if PRESETS[job.preset].takes == "tables" or "steps" in job.options:
+        return ROUNDS
+    return max(ROUNDS, -(-WAIT // (prepared.facts.rows // job.options["batch_size"])))
 
 
 def _by_em(job: Job, prepared: Prepared) -> Fitted:
@@ -106,7 +130,7 @@ def _best(job: Job, prepared: Prepared, *, restarts: int, steps: int, key: PRNGK
     """Keep the best restart that did not collapse: a component on a few rows has any density it likes."""
 
     def make(key: PRNGKey) -> Any:
-        return _build(job, prepared.train, key=key).model
+        return _build(job, prepared.facts, prepared.train, key=key).model
 
     def sound(model: Any, data: Data, **options: Any) -> Fitted:
         with warnings.catch_warnings():
@@ -127,8 +151,8 @@ def _best(job: Job, prepared: Prepared, *, restarts: int, steps: int, key: PRNGK
     return dataclasses.replace(fitted, restarts=finite)
 
 
-def _build(job: Job, train: Data, *, key: PRNGKey) -> Inference:
-    inference = PRESETS[job.preset].build(job.options, train.num_data, train.data_dim, key)
+def _build(job: Job, facts: Facts, train: Data, *, key: PRNGKey) -> Inference:
+    inference = PRESETS[job.preset].build(job.options, facts, key)
     return standardized(inference, train, key=key) if job.options.get("standardize") else inference
 
 

@@ -25,7 +25,7 @@ def read_minari(dataset_id: str, given: str) -> Sequences:
         InputError: There is no such data set, or it cannot be read as sequences of numbers.
     """
     try:
-        import minari
+        import minari  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise MissingExtraError(f"{given} needs Minari: pip install 'jensen[rl]' 'minari[hdf5]'") from None
     if not dataset_id:

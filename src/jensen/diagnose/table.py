@@ -41,7 +41,9 @@ def gap_table(gap: Gap) -> str:
         return (*cells, f"{number(value / gap.mean_steps)} a step") if gap.mean_steps else cells
 
     evidence = gap.log_evidence
-    head = f"where the bound is lost ({gap.units}; {gap.num_data} rows, {gap.split}; ± is over rows)"
+    noun = "sequence" if gap.mean_steps else "row"
+    many = f"{gap.num_data} {noun}{'s' * (gap.num_data != 1)}, {gap.split}"
+    head = f"where the bound is lost ({gap.units}; {many}; ± is over {noun}s)"
     if evidence.lower_kind == "exact" and abs(gap.total.value) < 1e-6:
         lines = [head, columns([row("log p(x), no gap", (evidence.value, evidence.se))]), _sides(gap)]
         return "\n".join([*lines, *(f"! {flag}" for flag in gap.flags)])

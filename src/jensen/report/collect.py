@@ -23,6 +23,7 @@ from jensen.core import (
     Simulates,
 )
 from jensen.datasets import Dataset
+from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import PRNGKey
 
 MAX_ROWS = 2000
@@ -206,6 +207,8 @@ def collect(inference: Inference, data: Dataset | None, *, key: PRNGKey) -> View
     """Compute everything the pictures need."""
     to_means, to_samples = jax.random.split(key)
     model = inference.bound_model()
+    if is_stepwise(model):
+        return View(None, None)  # rows and their latents are paths over time
     space = latent_space(model)
     count = 500 if data is None or data.image_shape is None else 64
     samples, sample_means = simulated(model, count, key=to_samples)

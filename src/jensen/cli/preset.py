@@ -1,0 +1,81 @@
+"""What a preset is, and what its defaults may depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from jensen.core import Inference
+    from jensen.typing import PRNGKey
+
+Options = dict[str, Any]
+Build = Callable[[Options, "Facts", "PRNGKey"], "Inference"]
+"""From settled options, what is known of the data, and a key, to an inference."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What models and defaults depend on.
+
+    Attributes:
+        kind: Kind of the values, after binarization.
+        rows: Rows to train on, or sequences.
+        columns: Columns of a row, or of a step.
+        longest: Steps of the longest sequence; 0 for tables.
+        actions: Columns of actions or inputs.
+        spare: Whether there is an action after the last step as well.
+        largest: Largest observed value.
+    """
+
+    kind: str
+    rows: int
+    columns: int
+    longest: int = 0
+    actions: int = 0
+    spare: bool = False
+    largest: float = 0.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a gradient fit goes on when nobody says; patience ends most fits much earlier.
+
+    Attributes:
+        steps: About so many steps, in 20 to 300 epochs.
+        batch: Rows a step; twice as many from 5,000 rows on.
+    """
+
+    steps: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named fit.
+
+    Attributes:
+        about: One line for the help.
+        build: Makes the inference.
+        defaults: The options it takes besides the common ones; None where the data decides.
+        choices: Where an option may only be some of its values.
+        takes: Whether it fits tables or sequences.
+        inputs: Which actions of sequences it uses: none, those with one for every step, or any.
+        adapt: Choices that the data makes, given the options written and all options so far.
+        pace: Steps and batch of a gradient fit.
+    """
+
+    about: str
+    build: Build
+    defaults: Options
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    takes: Literal["tables", "sequences"] = "tables"
+    inputs: Literal["none", "every step", "any"] = "none"
+    adapt: Callable[[Options, Facts, Options], Options] = lambda given, facts, chosen: {}
+    pace: Pace = Pace(20_000, 64)
+
+    @property
+    def noun(self) -> str:
+        """What a datum is called."""
+        return "rows" if self.takes == "tables" else "sequences"

@@ -1,0 +1,157 @@
+"""Presets for tables: models with an exact evidence, and decoders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jensen.cli.options import POSTERIORS, SAMPLED_GRADIENTS, STATIC_GRADIENTS
+from jensen.cli.preset import Build, Facts, Options, Preset
+
+if TYPE_CHECKING:
+    from jensen.core import Inference
+    from jensen.typing import PRNGKey
+
+
+def _static(about: str, build: Build, **defaults: Any) -> Preset:
+    """A model with an exact evidence: by EM, or by gradient ascent on the same number."""
+    fitted = {"gradient": "em", "steps": 500, "epochs": None, "batch_size": None, "learning_rate": 3e-2}
+    return Preset(about, build, defaults | fitted, {"gradient": STATIC_GRADIENTS})
+
+
+def _gaussian(options: Options, facts: Facts, key: PRNGKey) -> Inference:
+    from jensen import models
+
+    return exact(models.Gaussian(facts.columns, covariance=options["covariance"], key=key))
+
+
+def _gmm(options: Options, facts: Facts, key: PRNGKey) -> Inference:
+    from jensen import models
+
+    return exact(
+        models.GaussianMixture(
+            options["components"], facts.columns, covariance=options["covariance"], key=key
+        )
+    )
+
+
+def _fa(options: Options, facts: Facts, key: PRNGKey) -> Inference:
+    from jensen import models
+
+    return exact(models.FactorAnalysis(facts.columns, options["latent"], key=key))
+
+
+def _ppca(options: Options, facts: Facts, key: PRNGKey) -> Inference:
+    from jensen import models
+
+    return exact(models.ProbabilisticPCA(facts.columns, options["latent"], key=key))
+
+
+def exact(model: Any) -> Inference:
+    """Join a model with its exact posterior and the gradient of its evidence."""
+    from jensen import gradients, objectives, posteriors
+    from jensen.core import Inference
+
+    return Inference(model, posteriors.Exact(), objectives.ELBO(), gradients.Analytic())
+
+
+def _vae(options: Options, facts: Facts, key: PRNGKey) -> Inference:
+    from jensen import families
+
+    latent = options["latent"]
+    family = {
+        "": families.DiagGaussian,
+        "lowrank": lambda d: families.LowRankGaussian(d, rank=min(4, d)),
+        "full": families.FullGaussian,
+    }[_family(options["posterior"])](latent)
+    return _decoding(options, facts, key, family, None)
+
+
+def _dvae(options: Options, facts: Facts, key: PRNGKey) -> Inference:
+    from jensen import families, models
+
+    latent, classes = options["latent"], options["components"]
+    return _decoding(
+        options, facts, key, families.OneHot(classes, latent), models.priors.OneHot(classes, latent)
+    )
+
+
+def _decoding(options: Options, facts: Facts, key: PRNGKey, family: Any, prior: Any) -> Inference:
+    """Decoder, posterior, bound and gradient, as the options name them."""
+    import jax
+
+    from jensen import gradients, models, objectives, posteriors
+    from jensen.core import Inference
+
+    to_model, to_posterior = jax.random.split(key)
+    latent = options["latent"] if prior is None else None
+    model = models.Decoder(
+        facts.columns,
+        latent,
+        likelihood=options["likelihood"],
+        widths=options["widths"],
+        prior=prior,
+        key=to_model,
+    )
+    if options["posterior"].startswith("per-datum"):
+        posterior = posteriors.PerDatum(family, num_data=facts.rows, key=to_posterior)
+    else:
+        posterior = posteriors.Amortized(
+            family, data_dim=facts.columns, widths=options["widths"], key=to_posterior
+        )
+    if options["objective"] == "iwae":
+        objective = objectives.IWAE(options["num_samples"])
+    else:
+        objective = objectives.ELBO(
+            options["num_samples"], beta=options["beta"], free_bits=options["free_bits"]
+        )
+    gradient = {
+        "reparam": gradients.Reparam,
+        "stick-the-landing": gradients.StickTheLanding,
+        "doubly-reparam": gradients.DoublyReparam,
+        "score-function": lambda: gradients.ScoreFunction(gradients.LeaveOneOut()),
+        "enumerate": gradients.Enumerate,
+    }[options["gradient"]]()
+    return Inference(model, posterior, objective, gradient)
+
+
+def _family(posterior: str) -> str:
+    return posterior.removeprefix("amortized").removeprefix("per-datum").removeprefix("-")
+
+
+_DECODER = {
+    "latent": 8,
+    "likelihood": None,
+    "binarize": None,
+    "widths": None,
+    "posterior": "amortized",
+    "num_samples": 1,
+    "epochs": None,
+    "steps": None,
+    "batch_size": None,
+    "learning_rate": 1e-3,
+}
+_ELBO = {"objective": "elbo", "beta": 1.0, "free_bits": 0.0}
+_LAWS = {"likelihood": ("bernoulli", "gaussian"), "objective": ("elbo", "iwae")}
+_REPARAM = _LAWS | {"gradient": SAMPLED_GRADIENTS, "posterior": POSTERIORS}
+_DISCRETE = _LAWS | {"gradient": ("score-function", "enumerate"), "posterior": ("amortized", "per-datum")}
+
+STATIC = {
+    "gaussian": _static("one Gaussian", _gaussian, covariance="full"),
+    "gmm": _static("a mixture of Gaussians", _gmm, components=3, covariance="full", restarts=10),
+    "fa": _static("factor analysis: few linear factors, noise of its own in each column", _fa, latent=2),
+    "ppca": _static("probabilistic PCA: few linear factors, one noise level", _ppca, latent=2),
+    "vae": Preset("a variational autoencoder", _vae, _DECODER | _ELBO | {"gradient": "reparam"}, _REPARAM),
+    "iwae": Preset(
+        "the same decoder on the importance-weighted bound",
+        _vae,
+        _DECODER | {"objective": "iwae", "gradient": "doubly-reparam", "num_samples": 8},
+        _REPARAM | {"objective": ("iwae",)},
+    ),
+    "dvae": Preset(
+        "a decoder of discrete latents: --latent variables of --components categories",
+        _dvae,
+        _DECODER | _ELBO | {"components": 4, "gradient": "score-function", "num_samples": 4},
+        _DISCRETE,
+    ),
+}
+"""By name, in the order of the help."""
