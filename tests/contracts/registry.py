@@ -19,6 +19,7 @@ FAMILIES = {
     "DiagGaussian": lambda: families.DiagGaussian(LATENT),
     "LowRankGaussian": lambda: families.LowRankGaussian(LATENT, 1),
     "FullGaussian": lambda: families.FullGaussian(LATENT),
+    "GaussianMarkov": lambda: families.GaussianMarkov(2, LATENT),
     "Categorical": lambda: families.Categorical(CLASSES),
     "OneHot": lambda: families.OneHot(CLASSES),
     "Bernoulli": lambda: families.Bernoulli(LATENT),

@@ -21,6 +21,7 @@ class Datum(eqx.Module):
         mask: True where an entry of x is observed, the shape of x; ``None`` means everywhere.
         steps: Number of real time steps of a padded sequence.
         weight: Weight of the datum, averaging one over the data set; ``None`` means one.
+        burn_in: Number of leading real steps that are inferred but not scored; ``None`` for none.
     """
 
     x: Shaped[Any, "*batch_and_event"]
@@ -29,3 +30,4 @@ class Datum(eqx.Module):
     mask: Shaped[Any, "*batch_and_event"] | None = None
     steps: Shaped[Any, "*batch"] | None = None
     weight: Shaped[Any, "*batch"] | None = None
+    burn_in: Shaped[Any, "*batch"] | None = None

@@ -22,6 +22,9 @@ class Terms(eqx.Module):
         z: The sample.
         carry: What the posterior's law computed for the model.
         share: Part of the prior and of q that is in here, 1/N where one z is behind N data; ``None`` for all.
+        scored: 1 for each group that is real and scored, else 0, where groups are the steps of a padded
+            sequence or of a window; ``None`` for all.
+        balanced: Whether the gradient of ``kl`` is shared out between the two laws already.
     """
 
     log_joint: Float[Array, "*draws"]
@@ -33,6 +36,8 @@ class Terms(eqx.Module):
     kl: Float[Array, "*draws groups"] | None = None
     carry: PyTree = None
     share: Float[Array, "*draws"] | None = None
+    scored: Float[Array, "*draws groups"] | None = None
+    balanced: bool = eqx.field(default=False, static=True)
 
     @property
     def log_w(self) -> Float[Array, "*draws"]:

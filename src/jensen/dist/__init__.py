@@ -1,5 +1,6 @@
 """Distributions over one event: capabilities as types, closed-form divergences by pair."""
 
+from jensen.dist.balance import balanced_kl
 from jensen.dist.discrete import Bernoulli, Categorical, OneHot, OneHotThrough
 from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, FullGaussian, LowRankGaussian
 from jensen.dist.joined import JoinedRow
@@ -20,8 +21,10 @@ from jensen.dist.path import (
     StepwisePrior,
     Walk,
     real_steps,
+    scored_steps,
     unroll,
 )
+from jensen.dist.path_gaussian import GaussianMarkov
 from jensen.dist.path_markov import MarkovPath
 from jensen.dist.protocol import (
     AbstractCarrying,
@@ -60,6 +63,7 @@ __all__ = [
     "Draw",
     "Empty",
     "FullGaussian",
+    "GaussianMarkov",
     "GaussianRow",
     "JoinedRow",
     "JointGaussianRow",
@@ -75,6 +79,7 @@ __all__ = [
     "StoppedSample",
     "StoppedScore",
     "Walk",
+    "balanced_kl",
     "draw",
     "has_kl",
     "kl_divergence",
@@ -83,6 +88,7 @@ __all__ = [
     "poisson_log_prob",
     "real_steps",
     "register_kl",
+    "scored_steps",
     "stop",
     "unroll",
 ]

@@ -67,6 +67,15 @@ def real_steps(length: int, steps: Any) -> Bool[Array, "t"] | None:
     return None if steps is None else jnp.arange(length) < steps
 
 
+def scored_steps(length: int, steps: Any, burn_in: Any) -> Bool[Array, "t"] | None:
+    """Return which of ``length`` steps are real and past a burn-in; ``None`` for all."""
+    real = real_steps(length, steps)
+    if burn_in is None:
+        return real
+    past = jnp.arange(length) >= burn_in
+    return past if real is None else real & past
+
+
 def per_step(entries: Float[Array, "t *groups"], real: Bool[Array, "t"] | None) -> Float[Array, "t"]:
     """Sum the groups within each step; zero where padded."""
     sums = entries.reshape(len(entries), -1).sum(-1)
@@ -91,6 +100,8 @@ class AbstractRecurrentPath(AbstractCarrying, AbstractDensity):
         evidence: What the observations say to every step, leading axis T.
         family: Parameters to law.
         real: Which steps are real; ``None`` for all.
+        burn_in: Number of leading steps that are drawn but not scored, a constant to those after: no
+            gradient passes from the scored steps into them. ``None`` for none.
     """
 
     recurrence: eqx.AbstractVar[AbstractRecurrence]
@@ -99,36 +110,54 @@ class AbstractRecurrentPath(AbstractCarrying, AbstractDensity):
     evidence: eqx.AbstractVar[Array]
     family: eqx.AbstractVar[Any]
     real: eqx.AbstractVar[Any]
+    burn_in: eqx.AbstractVar[Any]
 
     def draw(self, *, key: PRNGKey) -> Draw:
         """Draw a path; its carry is a ``Walk``."""
         template = self.family(self.family.initial_params())
-        keys = jax.vmap(lambda t: jax.random.fold_in(key, t))(jnp.arange(len(self.evidence)))
+        times = jnp.arange(len(self.evidence))
+        keys = jax.vmap(lambda t: jax.random.fold_in(key, t))(times)
         noise = jax.vmap(lambda k: template.noise(key=k))(keys)
 
         def step(state: tuple[PyTree, Array], at: Any) -> tuple[tuple[PyTree, Array], Any]:
-            inputs, evidence, noise = at
-            carry = self.recurrence.advance(*state, inputs)
+            inputs, evidence, noise, t = at
+            carry = self.recurrence.advance(*self._cut(state, t), inputs)
             params = self.head(self.recurrence.features(carry), evidence)
             z = self.family(params).from_noise(noise)
             return (carry, z), (carry, params, z)
 
-        along = (self.inputs, self.evidence, noise)
+        along = (self.inputs, self.evidence, noise, times)
         _, (carries, params, z) = jax.lax.scan(step, self.recurrence.start(), along)
         laws = jax.vmap(self.family)(params)
-        log_q = scores(laws, z, self.real)
-        return Draw(self._padded(z), log_q, carry=Walk(carries, laws))
+        z = self._padded(z)
+        if self.burn_in is not None:
+            z = jnp.where(times[:, None] < self.burn_in, jax.lax.stop_gradient(z), z)
+        return Draw(z, scores(laws, z, self._scored), carry=Walk(carries, laws))
 
     def log_prob(self, z: Float[Array, "t d"]) -> Float[Array, "t"]:
         """Return log q(z_t | z_{1:t−1}, x) of every step, in nats."""
         carries = unroll(self.recurrence, self.inputs, z)
         params = jax.vmap(lambda c, e: self.head(self.recurrence.features(c), e))(carries, self.evidence)
-        return scores(jax.vmap(self.family)(params), z, self.real)
+        return scores(jax.vmap(self.family)(params), z, self._scored)
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "t d"], Float[Array, "t"]]:
         """Draw a path with its log-density."""
         out = self.draw(key=key)
         return out.z, out.log_q
+
+    @property
+    def _scored(self) -> Bool[Array, "t"] | None:
+        if self.burn_in is None:
+            return self.real
+        past = jnp.arange(len(self.evidence)) >= self.burn_in
+        return past if self.real is None else self.real & past
+
+    def _cut(self, state: tuple[PyTree, Array], t: Any) -> tuple[PyTree, Array]:
+        """Hold constant what the burn-in left behind; where there was none, the start stays trainable."""
+        if self.burn_in is None:
+            return state
+        at_end = (t > 0) & (t == self.burn_in)
+        return jax.tree.map(lambda leaf: jnp.where(at_end, jax.lax.stop_gradient(leaf), leaf), state)
 
     def _padded(self, z: Float[Array, "t d"]) -> Float[Array, "t d"]:
         return z if self.real is None else jnp.where(self.real[:, None], z, 0.0)
@@ -143,6 +172,7 @@ class ReparameterizedPath(AbstractRecurrentPath, Reparameterized):
     evidence: Array
     family: Any
     real: Any = None
+    burn_in: Any = None
 
 
 class RelaxablePath(AbstractRecurrentPath, AbstractRelaxable):
@@ -154,11 +184,14 @@ class RelaxablePath(AbstractRecurrentPath, AbstractRelaxable):
     evidence: Array
     family: Any
     real: Any = None
+    burn_in: Any = None
 
     def straight_through(self) -> ReparameterizedPath:
         """Return the path whose every sample carries the gradient of its mean."""
         through = StraightThroughFamily(self.family)
-        return ReparameterizedPath(self.recurrence, self.inputs, self.head, self.evidence, through, self.real)
+        return ReparameterizedPath(
+            self.recurrence, self.inputs, self.head, self.evidence, through, self.real, self.burn_in
+        )
 
 
 class StraightThroughFamily(eqx.Module):
@@ -181,7 +214,7 @@ class StepwisePrior(AbstractDensity):
     Attributes:
         laws: The prior of every step, leading axis T.
         drawn_from: The laws q of every step, for the closed-form KL; ``None`` where there are none.
-        real: Which steps are real; ``None`` for all.
+        real: Which steps are real and scored; ``None`` for all.
     """
 
     laws: Any

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.algorithms import kalman
+from jensen.algorithms.linalg import solve_lower
 from jensen.dist.protocol import AbstractDensity, AbstractMoments, Reparameterized
 from jensen.errors import InputError
 from jensen.typing import Array, Float, Int, PRNGKey
@@ -109,4 +110,45 @@ class GaussianChain(AbstractDensity, Reparameterized):
         z = jnp.concatenate([first[None], jax.lax.scan(step, first, shocks)[1]])
         if self.steps is not None:
             z = jnp.where(jnp.arange(t)[:, None] < self.steps, z, 0.0)
+        return z, self.log_prob(z)
+
+
+class GaussianMarkov(AbstractDensity, Reparameterized):
+    """z_t = m_t + A_t (z_{t−1} − m_{t−1}) + L_t ε_t: any Gaussian path that is a Markov chain.
+
+    Entry t of a log-density is log q(z_t | z_{t−1}), zero where padded.
+
+    Attributes:
+        loc: m_t, the mean of every step.
+        pull: A_t; the first is not looked at.
+        tril: L_t, lower triangular.
+        steps: Number of real steps; ``None`` for all.
+    """
+
+    loc: Float[Array, "t n"]
+    pull: Float[Array, "t n n"]
+    tril: Float[Array, "t n n"]
+    steps: Int[Array, ""] | None = None
+
+    def log_prob(self, z: Float[Array, "t n"]) -> Float[Array, "t"]:
+        """Return the log-density in nats, one entry a step, zero where padded."""
+        away = z - self.loc
+        moved = away.at[1:].add(-jnp.einsum("tij,tj->ti", self.pull[1:], away[:-1]))
+        white = jax.vmap(solve_lower)(self.tril, moved[..., None])[..., 0]
+        log_det = jnp.log(jnp.abs(jnp.diagonal(self.tril, axis1=-2, axis2=-1))).sum(-1)
+        entries = -0.5 * (white**2).sum(-1) - log_det - 0.5 * z.shape[1] * np.log(2 * np.pi)
+        return entries if self.steps is None else jnp.where(jnp.arange(len(z)) < self.steps, entries, 0.0)
+
+    def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "t n"], Float[Array, "t"]]:
+        """Draw a path forwards, with its log-density; zero where padded."""
+        noise = jax.random.normal(key, self.loc.shape, self.loc.dtype)
+        shocks = jnp.einsum("tij,tj->ti", self.tril, noise)
+
+        def step(away: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
+            away = at[0] @ away + at[1]
+            return away, away
+
+        z = self.loc + jax.lax.scan(step, jnp.zeros_like(shocks[0]), (self.pull, shocks))[1]
+        if self.steps is not None:
+            z = jnp.where(jnp.arange(len(z))[:, None] < self.steps, z, 0.0)
         return z, self.log_prob(z)

@@ -1,5 +1,6 @@
 """Fitting: one gradient loop, one EM loop, restarts, and what they return."""
 
+from jensen.fit.batches import ByLength, Windows
 from jensen.fit.best_of import best_of
 from jensen.fit.data import Data
 from jensen.fit.em import em
@@ -12,6 +13,7 @@ from jensen.fit.tracker import JSONLines, TensorBoard, Tracker
 
 __all__ = [
     "AbstractStop",
+    "ByLength",
     "Converged",
     "Data",
     "Fitted",
@@ -21,6 +23,7 @@ __all__ = [
     "Run",
     "TensorBoard",
     "Tracker",
+    "Windows",
     "best_of",
     "em",
     "evaluate",

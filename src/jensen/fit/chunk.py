@@ -13,13 +13,15 @@ import optax
 
 from jensen.core import Datum
 from jensen.fit.fingerprint import Static
+from jensen.fit.plans import AbstractPlan, AllRows
 from jensen.typing import Array, Bool, Float, Int, PRNGKey, PyTree, Scalar
 
 CAPACITY = 1_000
 """Most steps in one call of the compiled program."""
 
 _WORK = 3e10
-"""Parameters × rows × steps in one call: about a second on two cores, so that a bar moves, Ctrl-C works."""
+"""Parameters × rows (or steps of sequences) × gradient steps in one call: about a second on two cores, so
+that a bar moves, Ctrl-C works."""
 
 
 @runtime_checkable
@@ -40,19 +42,12 @@ class Program:
     Attributes:
         loss: What is descended.
         optimizer: An optax transformation.
-        num_rows: Size of the data set.
-        batch_size: Rows per step, drawn without replacement; ``None`` for all of them.
+        plan: What each step sees.
     """
 
     loss: Loss
     optimizer: Static
-    num_rows: int
-    batch_size: int | None
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in the data set."""
-        return 1 if self.batch_size is None else self.num_rows // self.batch_size
+    plan: AbstractPlan
 
 
 class State(eqx.Module):
@@ -75,9 +70,14 @@ class State(eqx.Module):
     key: PRNGKey
 
 
-def chunk_length(params: PyTree, batch_size: int) -> int:
-    """Return the number of steps between two looks of the host: a function of shapes, never of timings."""
-    work = sum(leaf.size for leaf in jax.tree.leaves(params)) * batch_size
+def chunk_length(params: PyTree, rows: int) -> int:
+    """Return the number of steps between two looks of the host: a function of shapes, never of timings.
+
+    Args:
+        params: What is trained.
+        rows: Rows, or steps of sequences, in a batch.
+    """
+    work = sum(leaf.size for leaf in jax.tree.leaves(params)) * rows
     return int(min(CAPACITY, max(1, _WORK // max(work, 1))))
 
 
@@ -104,15 +104,21 @@ def advance(
     Returns:
         The state reached; the bound at each step, in nats per datum; whether all of it is finite.
     """
-    first = state.step
-    per_epoch = program.steps_per_epoch
+    first, plan = state.step, program.plan
     update = optax.with_extra_args_support(program.optimizer.value).update
 
-    def take(state: State, batch: Datum, values: Array) -> tuple[State, Array, Array]:
-        key = _noise(state)
-        (loss, (value, memory)), grads = jax.value_and_grad(program.loss, has_aux=True)(
-            state.params, frozen, batch, key=key, step=state.step, memory=state.memory
+    def slope(state: State, batch: Datum) -> Any:
+        return jax.value_and_grad(program.loss, has_aux=True)(
+            state.params, frozen, batch, key=_noise(state), step=state.step, memory=state.memory
         )
+
+    def take(state: State, order: PyTree, place: Any, values: Array) -> tuple[State, Array, Array]:
+        ways = [
+            lambda state, shape=shape: slope(state, plan.pick(rows, order, place, shape))
+            for shape in range(plan.shapes)
+        ]
+        found = ways[0](state) if len(ways) == 1 else jax.lax.switch(plan.shape(order, place), ways, state)
+        (loss, (value, memory)), grads = found
         updates, optimizer = update(grads, state.optimizer, state.params, value=loss)
         params = jax.tree.map(lambda p, u: (p + state.rate * u).astype(p.dtype), state.params, updates)
         values = values.at[state.step - first].set(value)
@@ -126,46 +132,39 @@ def advance(
         state = carry[0]
         number = state.step // per_epoch
         end = jnp.minimum((number + 1) * per_epoch, until)
-        order = _order(program, state.key, number)
+        order = plan.order(rows, key=_shuffle(state.key, number))
 
         def step(carry: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
             state, values, _ = carry
-            return take(state, _pick(program, rows, order, state.step - number * per_epoch), values)
+            return take(state, order, state.step - number * per_epoch, values)
 
         return jax.lax.while_loop(before(end), step, carry)
 
     def whole(carry: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
-        return take(carry[0], rows, carry[1])
+        return take(carry[0], None, 0, carry[1])
 
+    per_epoch = plan.steps_per_epoch(rows)
     carry = (state, jnp.zeros(CAPACITY, state.rate.dtype), jnp.array(True))
-    state, values, finite = jax.lax.while_loop(
-        before(until), whole if program.batch_size is None else epoch, carry
-    )
+    always = isinstance(plan, AllRows)  # an epoch of one step needs no loop inside the loop
+    state, values, finite = jax.lax.while_loop(before(until), whole if always else epoch, carry)
     return state, values, finite & all_finite(state.params)
 
 
 def batch_at(program: Program, state: State, rows: Datum) -> tuple[Datum, PRNGKey]:
     """Return the batch and the key of the step after ``state``, as ``advance`` takes them."""
-    if program.batch_size is None:
-        return rows, _noise(state)
-    number, place = jnp.divmod(state.step, program.steps_per_epoch)
-    return _pick(program, rows, _order(program, state.key, number), place), _noise(state)
+    plan = program.plan
+    number, place = jnp.divmod(state.step, plan.steps_per_epoch(rows))
+    order = plan.order(rows, key=_shuffle(state.key, number))
+    return plan.pick(rows, order, place, int(plan.shape(order, place))), _noise(state)
 
 
 def _noise(state: State) -> PRNGKey:
     return jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
 
 
-def _order(program: Program, key: PRNGKey, epoch: Int[Array, ""]) -> Int[Array, "rows"]:
-    """Shuffle the rows; a function of key and epoch, so nothing about it needs to be kept."""
-    shuffle = jax.random.fold_in(jax.random.fold_in(key, 0), epoch)
-    return jax.random.permutation(shuffle, program.num_rows)
-
-
-def _pick(program: Program, rows: Datum, order: Int[Array, "rows"], place: Int[Array, ""]) -> Datum:
-    size = program.batch_size or program.num_rows
-    which = jax.lax.dynamic_slice_in_dim(order, place * size, size)
-    return jax.tree.map(lambda leaf: leaf[which], rows)
+def _shuffle(key: PRNGKey, epoch: Int[Array, ""]) -> PRNGKey:
+    """Return the key of an epoch's order; a function of key and epoch, so that nothing needs to be kept."""
+    return jax.random.fold_in(jax.random.fold_in(key, 0), epoch)
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:

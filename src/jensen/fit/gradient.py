@@ -10,6 +10,7 @@ import optax
 
 from jensen.core import Datum, Inference
 from jensen.errors import InputError, check_key
+from jensen.fit.batches import ByLength, Windows, check_plan, plan_of
 from jensen.fit.chunk import Program, State, chunk_length, start
 from jensen.fit.course import JUDGE_STEPS, Calendar, Course, Validation, checkpoint_period
 from jensen.fit.data import Data
@@ -36,6 +37,7 @@ def gradient(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
+    batches: Windows | ByLength | None = None,
     validation: Any = None,
     stop: AbstractStop | None = None,
     run: Run | None = None,
@@ -55,6 +57,8 @@ def gradient(
         epochs: Passes over the data; either this or ``steps``.
         steps: Gradient steps.
         batch_size: Rows a step, at most N; an epoch is ⌊N / batch_size⌋ steps. All rows by default.
+        batches: Of sequences, ``fit.Windows(50)`` for windows instead of whole ones, ``batch_size`` of them a
+            step, or ``fit.ByLength()`` for batches of like length. Rows drawn at random by default.
         validation: Rows held out; their bound is taken after every epoch (of at least 100 steps, where steps
             are counted), with the same noise each time.
         stop: A rule that may end the fit early, ``fit.Patience`` or ``fit.Converged``.
@@ -85,37 +89,42 @@ def gradient(
     """
     check_key(key)
     data = Data.of(x)
-    size = _batch_size(data, batch_size)
     _check_options(epochs, steps, stop, validation)
+    plan = plan_of(batches, data, batch_size)
     check_fits(inference, data)
+    check_plan(inference, plan)
     to_start, to_fit, to_validate = jax.random.split(key, 3)
     begun = start_from(inference, data, trainable, key=to_start)
     inference, centred_rows = centred(begun, data.rows())
     split = Split.of(inference, trainable)
     split.check_trainable()
     loss = BatchLoss(split.static, data.num_data)
-    program = Program(loss, Static(optimizer), data.num_data, size)
+    program = Program(loss, Static(optimizer), plan)
     held_out = None if validation is None else _held_out(begun, Data.of(validation), to_validate)
     rows = to_device(centred_rows)
     state = start(program, split.params, inference.gradient.init(inference), to_fit)
 
-    epoch = program.steps_per_epoch if steps is None else None
+    per_epoch = int(plan.steps_per_epoch(rows))
+    epoch = per_epoch if steps is None else None
     watched = held_out is not None or stop is not None
     session = None if run is None else Session(run, _identity(program, split, rows, held_out, stop, key))
     calendar = Calendar(
-        total=steps if steps is not None else (epochs or 0) * program.steps_per_epoch,
-        chunk=chunk_length(split.params, size or data.num_data),
-        judge=(epoch or max(program.steps_per_epoch, JUDGE_STEPS)) if watched else 0,
+        total=steps if steps is not None else (epochs or 0) * per_epoch,
+        chunk=chunk_length(split.params, plan.work(rows)),
+        judge=(epoch or max(per_epoch, JUDGE_STEPS)) if watched else 0,
         checkpoint=0 if run is None else checkpoint_period(run.checkpoint_every, epoch),
     )
     course = Course(split, calendar, num_data=data.num_data, validation=held_out, stop=stop, session=session)
     state, reason = _climb(program, course, course.resume(state), split.frozen, rows, loss)
     reason = reason or ("epochs" if steps is None else "steps")
+    facts = {"batch_size": batch_size or data.num_data, "steps_per_epoch": per_epoch}
+    if batches is not None:
+        facts["batches"] = repr(batches)
     fitted = Fitted(
         uncentred(split.join(course.parameters(state)), begun),
         course.history(int(state.step)),
         reason,
-        meta=_meta(program, data, split, state),
+        meta=_meta(data, split, state, facts),
     )
     if run is not None:
         save(fitted, run.folder)
@@ -143,20 +152,6 @@ def _climb(
         return outcome
     finally:
         course.close()
-
-
-def _batch_size(data: Data, batch_size: int | None) -> int | None:
-    """Return the rows per step, None where that is all of them."""
-    if batch_size is None:
-        return None
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; it must be at least 1")
-    if batch_size > data.num_data:
-        raise InputError(
-            f"batch_size={batch_size} is larger than the data, {data.num_data} rows; lower it, or leave it "
-            "out to use all rows"
-        )
-    return None if batch_size == data.num_data else batch_size
 
 
 def _check_options(epochs: int | None, steps: int | None, stop: AbstractStop | None, validation: Any) -> None:
@@ -192,18 +187,17 @@ def _identity(
         "validation set": "" if held_out is None else array_digest((held_out.blocks.rows, held_out.weights)),
         "inference": split.static.digest() + array_digest((split.params, split.frozen)),
         "optimizer": program.optimizer.digest(),
-        "batch size": str(program.batch_size),
+        "batches": repr(program.plan),
         "stopping rule": repr(stop),
         "key": array_digest(jax.random.key_data(key)),
     }
 
 
-def _meta(program: Program, data: Data, split: Split, state: State) -> dict[str, Any]:
+def _meta(data: Data, split: Split, state: State, batches: dict[str, Any]) -> dict[str, Any]:
     return {
         "num_data": data.num_data,
         "data_dim": data.data_dim,
-        "batch_size": program.batch_size or data.num_data,
-        "steps_per_epoch": program.steps_per_epoch,
+        **batches,
         "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(split.params)),
         "rate": float(state.rate),
     }

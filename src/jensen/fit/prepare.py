@@ -45,7 +45,9 @@ class BatchLoss:
         objective = inference.objective
         if isinstance(objective, HasBatchTerm) and objective.couples_data:
             assert each.terms is not None  # rules refuse estimators without draws
-            loss = loss + objective.batch_term(each.terms, each.q, step, self.num_data)
+            # weights are equal here: they are what windows of sequences are scaled by
+            term = objective.batch_term(each.terms, each.q, step, self.num_data)
+            loss = loss + jnp.mean(jnp.asarray(weight)) * term
         return loss, (value, jax.tree.map(lambda leaf: leaf.mean(0), each.state))
 
     def estimates(

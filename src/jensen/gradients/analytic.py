@@ -38,6 +38,9 @@ class Analytic(AbstractGradient):
     ) -> Estimate:
         """Evaluate for one datum."""
         evidence = inference.model.log_evidence(datum)
+        if datum.burn_in is not None:  # log p(scored | burnt in)
+            burnt = Datum(datum.x, datum.cond, datum.index, datum.mask, datum.burn_in)
+            evidence = evidence - inference.model.log_evidence(burnt)
         return Estimate(-evidence, stop(evidence))
 
     def rule(self, inference: AbstractInference) -> Verdict:

@@ -35,17 +35,22 @@ class ELBO(MeanOverDraws, HasBatchTerm):
         free_bits: Nats per latent group below which the KL is not pushed, a number or a function of the
             step.
         free_bits_over: Whether the free nats are granted to every ``"datum"`` or to the mean over the
-            ``"batch"``; the latter is biased unless the batch is all rows.
+            ``"batch"``; the latter is biased unless the batch is all rows. Where groups are the steps of
+            ragged sequences, the mean is over those that have the step.
         kl: ``"analytic"`` demands the closed form, ``"sampled"`` forbids it, ``"auto"`` uses it where it
             exists and the gradient estimator allows.
-        kl_balance: Share α of the KL's gradient that trains the prior, the rest trains the posterior
-            (Hafner et al. 2021); ``None`` for the plain gradient. Biased.
+        kl_balance: Share α of the KL's gradient that moves the prior, the rest moves the posterior:
+            α·KL(stop(q) ‖ p) + (1 − α)·KL(q ‖ stop(p)), the laws held constant in turn, so that what both
+            are made of (a recurrent state) is trained from both sides. With a sampled KL it is the
+            parameters of model and posterior that are held instead, at the price of a second pass. ``None``
+            for the plain gradient. Biased.
 
     Raises:
         InputError: If an argument is out of range.
 
     References:
-        Kingma & Welling 2014; Higgins et al. 2017 (β); Kingma et al. 2016 (free bits).
+        Kingma & Welling 2014; Higgins et al. 2017 (β); Kingma et al. 2016 (free bits); Hafner et al. 2021
+        (balance).
 
     Example:
         >>> ELBO(beta=0.5, free_bits=0.1).num_samples
@@ -91,7 +96,8 @@ class ELBO(MeanOverDraws, HasBatchTerm):
 
     def draw(self, model: Any, q: AbstractDistribution, datum: Datum, *, key: PRNGKey, share: Any) -> Terms:
         """Draw independently."""
-        return independent_draws(model, q, datum, self.num_samples, key=key, share=share)
+        balance = None if self.closed_form_kl == "sampled" else self.kl_balance
+        return independent_draws(model, q, datum, self.num_samples, key=key, share=share, balance=balance)
 
     def bound(self, terms: Terms) -> Scalar:
         """Return E[log p(x|z)] − KL, averaged over draws, in nats."""
@@ -106,16 +112,20 @@ class ELBO(MeanOverDraws, HasBatchTerm):
         if self._has_free_bits:
             kl = jnp.maximum(kl, self._free_nats(terms, step))
         kl = at(self.beta, step) * kl.sum(-1).mean()
-        if self.kl_balance is None:
+        if self.kl_balance is None or terms.balanced:
             return Losses.both(fit + kl)
         return Losses(fit + self.kl_balance * kl, fit + (1 - self.kl_balance) * kl)
 
     def batch_term(self, terms: Terms, q: Any, step: Int[Array, ""], num_data: Any) -> Scalar:
-        """Return β Σ_g max(mean KL_g, free nats) where free nats are granted to the batch mean, else 0."""
+        """Return β Σ_g s_g max(mean KL_g, free nats), s_g the share of data with group g.
+
+        The mean is over those data. Zero where free nats are granted to every datum.
+        """
         if not self.couples_data:
             return jnp.zeros(())
-        kl = jnp.maximum(self._divergence(terms).mean((0, 1)), self._free_nats(terms, step).mean())
-        return at(self.beta, step) * kl.sum()
+        each = self._divergence(terms)
+        free = jnp.broadcast_to(self._free_nats(terms, step), each.shape)
+        return at(self.beta, step) * jnp.maximum(each.mean((0, 1)), free.mean((0, 1))).sum()
 
     def rule(self, inference: AbstractInference) -> Verdict:
         """Refuse an analytic KL that does not exist; name the bias of KL balancing."""
@@ -140,9 +150,10 @@ class ELBO(MeanOverDraws, HasBatchTerm):
         return Verdict("exact")
 
     def _free_nats(self, terms: Terms, step: Int[Array, ""]) -> Float[Array, "..."]:
-        """Return the free nats of a group, or the datum's share of them where one z is behind all data."""
+        """Return the free nats of a group: none of a padded step, a share where one z is behind all data."""
         free = jnp.asarray(at(self.free_bits, step))
-        return free if terms.share is None else free * terms.share[..., None]
+        free = free if terms.share is None else free * terms.share[..., None]
+        return free if terms.scored is None else free * terms.scored
 
     @property
     def _has_free_bits(self) -> bool:

@@ -21,7 +21,7 @@ from jensen.dist import AbstractDistribution
 from jensen.errors import InputError
 from jensen.families import AbstractFamily
 from jensen.nets import MLP, Frame, column_means
-from jensen.posteriors.rules import family_matches_prior
+from jensen.posteriors.rules import family_matches_prior, no_paths
 from jensen.typing import Array, Float, PRNGKey
 
 
@@ -98,7 +98,8 @@ class Amortized(HasFamily, InitializesFromData):
 
     def rule(self, inference: AbstractInference) -> Verdict:
         """Refuse a family that lives on another space than the prior."""
-        return family_matches_prior(self.family, inference.model)
+        refusal = no_paths(self.family, "Amortized: posteriors.Smoothing infers paths by a network")
+        return refusal or family_matches_prior(self.family, inference.model)
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Amortized:
         """Take the input's centre and scale from the training rows."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import jax.numpy as jnp
 
 from jensen.core import (
@@ -14,7 +17,7 @@ from jensen.core import (
 )
 from jensen.dist import AbstractDistribution
 from jensen.errors import InputError
-from jensen.families import AbstractFamily
+from jensen.families import AbstractFamily, AbstractPathFamily
 from jensen.posteriors.rules import family_matches_prior
 from jensen.typing import Array, Float, PRNGKey
 
@@ -22,7 +25,8 @@ from jensen.typing import Array, Float, PRNGKey
 class PerDatum(HasFamily, IndexesData):
     """q_i(z) with its own parameters for every datum i: no amortization gap, no answer for new data.
 
-    On new data the parameters are optimized afresh (``use`` and ``diagnose`` do so and say it).
+    For sequences, the family is one of paths, ``families.GaussianMarkov``. On new data the parameters are
+    optimized afresh (``use`` and ``diagnose`` do so and say it).
 
     Args:
         family: Which laws q_i may be.
@@ -51,8 +55,18 @@ class PerDatum(HasFamily, IndexesData):
         return self.table[datum.index]
 
     def __call__(self, model: AbstractModel, datum: Datum, *, key: PRNGKey) -> AbstractDistribution:
-        """Build the law of this datum."""
-        return self.family(self.parameters(datum))
+        """Build the law of this datum.
+
+        Raises:
+            InputError: If the family is one of paths of another length.
+        """
+        law: Any = self.family(self.parameters(datum))
+        if not isinstance(self.family, AbstractPathFamily):
+            return law
+        if len(datum.x) != self.family.num_steps:
+            name, steps = type(self.family).__name__, self.family.num_steps
+            raise InputError(f"PerDatum: {name} was made for {steps} steps, sequences have {len(datum.x)}")
+        return law if datum.steps is None else replace(law, steps=jnp.asarray(datum.steps))
 
     def law(self, model: AbstractModel) -> type[AbstractDistribution]:
         """Return the family's law."""

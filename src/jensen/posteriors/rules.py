@@ -14,7 +14,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractEnumerable, Bernoulli, Categorical, OneHot
-from jensen.families import AbstractFamily
+from jensen.families import AbstractFamily, AbstractPathFamily
 
 _SPACES: tuple[type, ...] = (Categorical, OneHot, Bernoulli)
 _USE = {
@@ -33,9 +33,13 @@ def family_matches_prior(family: AbstractFamily, model: Any) -> Verdict:
             return Verdict("refused", f"{name} has no latents to infer; use posteriors.Exact()")
         return Verdict("exact")
     if isinstance(model, HasRecurrence | HasMarkovLatents):
+        if isinstance(family, AbstractPathFamily):
+            return _path_matches(family, model)
         exact = isinstance(model, HasExactPosterior)
         use = "posteriors.Exact" if exact else "posteriors.Smoothing or posteriors.Filtering"
         return Verdict("refused", f"{type(model).__name__}: its latents are a path over time; use {use}")
+    if refusal := no_paths(family, f"a {type(model).__name__}, which has no steps"):
+        return refusal
     q, p = family.law, model.prior_law
     if space(q) is not space(p):
         return Verdict(
@@ -48,6 +52,35 @@ def family_matches_prior(family: AbstractFamily, model: Any) -> Verdict:
             "refused",
             f"{type(family).__name__} family of length {family.latent_dim} with a model whose latents have "
             f"length {model.latent_dim}; use families.{type(family).__name__} of the model's length",
+        )
+    return Verdict("exact")
+
+
+def no_paths(family: AbstractFamily, where: str) -> Verdict | None:
+    """Refuse a family of paths where another kind of law is wanted."""
+    if not isinstance(family, AbstractPathFamily):
+        return None
+    return Verdict(
+        "refused",
+        f"{type(family).__name__} is a family of paths, not for {where}; use families.FullGaussian, or "
+        "posteriors.PerDatum on a model of sequences",
+    )
+
+
+def _path_matches(family: AbstractPathFamily, model: Any) -> Verdict:
+    discrete = isinstance(model, HasRecurrence) and space(model.step_law) is not object
+    if discrete or not isinstance(model, HasLatentDim):
+        use = "posteriors.Exact" if isinstance(model, HasExactPosterior) else "posteriors.Filtering"
+        return Verdict(
+            "refused",
+            f"{type(family).__name__} family with a {type(model).__name__}, whose states are discrete; "
+            f"use {use}",
+        )
+    if family.latent_dim != model.latent_dim:
+        return Verdict(
+            "refused",
+            f"{type(family).__name__} family of length {family.latent_dim} a step with a model whose states "
+            f"have length {model.latent_dim}; use families.{type(family).__name__} of the model's length",
         )
     return Verdict("exact")
 

@@ -22,7 +22,7 @@ from jensen.dist import RelaxablePath, Reparameterized, ReparameterizedPath, rea
 from jensen.errors import CombinationError
 from jensen.families import AbstractFamily
 from jensen.nets import MLP, Frame, Merge, column_means
-from jensen.posteriors.rules import space
+from jensen.posteriors.rules import no_paths, space
 from jensen.typing import Array, Float, PRNGKey
 
 
@@ -113,6 +113,7 @@ class AbstractStepwise(AbstractPosterior, InitializesFromData):
             prepared,
             self.family,
             real_steps(len(datum.x), datum.steps),
+            datum.burn_in,
         )
 
     def law(self, model: Any) -> type[ReparameterizedPath] | type[RelaxablePath]:
@@ -129,6 +130,8 @@ class AbstractStepwise(AbstractPosterior, InitializesFromData):
                 f"{name}: {type(model).__name__} has no recurrence to follow through time; "
                 "use posteriors.Amortized, or posteriors.Exact where the model has an exact posterior",
             )
+        if refusal := no_paths(self.family, f"{name}, which takes a law of one step"):
+            return refusal
         if space(self.family.law) is not space(model.step_law) or self.family.latent_dim != model.latent_dim:
             return Verdict(
                 "refused",

@@ -17,6 +17,7 @@ from jensen.dist import (
     StepwisePrior,
     log_prob_observed,
     real_steps,
+    scored_steps,
 )
 from jensen.errors import InputError
 from jensen.models.likelihoods import AbstractLikelihood
@@ -57,12 +58,12 @@ class AbstractRecurrentModel(HasRecurrence, Simulates, ChecksData, InitializesFr
 
     def prior_given(self, draw: Draw, datum: Datum) -> StepwisePrior:
         """Return p(z_t | carry_t) of every step along a drawn path."""
-        laws = jax.vmap(self.prior_from)(self.carries_given(draw, datum))
-        return StepwisePrior(laws, draw.carry.laws, real_steps(len(datum.x), datum.steps))
+        laws = jax.vmap(self.prior_from)(self._carries(draw, datum))
+        return StepwisePrior(laws, None if draw.carry is None else draw.carry.laws, _scored(datum))
 
     def log_likelihood_given(self, draw: Draw, datum: Datum) -> Scalar:
         """Return Σ_t log p(x_t | z_t, carry_t) over the observed entries of the real steps, in nats."""
-        return self.log_likelihoods(draw.z, self.carries_given(draw, datum), datum).sum()
+        return self.log_likelihoods(draw.z, self._carries(draw, datum), datum).sum()
 
     def log_likelihood(self, z: Float[Array, "t d"], datum: Datum) -> Scalar:
         """Return log p(x | z) over the observed entries of the real steps, in nats."""
@@ -71,11 +72,14 @@ class AbstractRecurrentModel(HasRecurrence, Simulates, ChecksData, InitializesFr
     def log_joint(self, z: Float[Array, "t d"], datum: Datum) -> Scalar:
         """Return log p(x, z), in nats; steps of z beyond the real ones are not looked at."""
         carries = self.carries(z, datum)
-        prior = StepwisePrior(jax.vmap(self.prior_from)(carries), None, real_steps(len(datum.x), datum.steps))
+        prior = StepwisePrior(jax.vmap(self.prior_from)(carries), None, _scored(datum))
         return prior.log_prob(z).sum() + self.log_likelihoods(z, carries, datum).sum()
 
+    def _carries(self, draw: Draw, datum: Datum) -> PyTree:
+        return self.carries(draw.z, datum) if draw.carry is None else self.carries_given(draw, datum)
+
     def log_likelihoods(self, z: Float[Array, "t d"], carries: PyTree, datum: Datum) -> Float[Array, "t"]:
-        """Return log p(x_t | z_t, carry_t) of every step, in nats; zero where padded."""
+        """Return log p(x_t | z_t, carry_t) of every step, in nats; zero where padded or burnt in."""
         real = real_steps(len(datum.x), datum.steps)
         # padding may hold anything: it is filled before the density sees it, and dropped after
         x = datum.x if real is None else jnp.where(real[:, None], datum.x, 0.0)
@@ -84,7 +88,8 @@ class AbstractRecurrentModel(HasRecurrence, Simulates, ChecksData, InitializesFr
             return log_prob_observed(self.observation_from(z, carry), x, mask)
 
         each = jax.vmap(one, in_axes=(0, 0, 0, None if datum.mask is None else 0))(z, carries, x, datum.mask)
-        return each if real is None else jnp.where(real, each, 0.0)
+        scored = _scored(datum)
+        return each if scored is None else jnp.where(scored, each, 0.0)
 
     def simulate(
         self, like: Datum | None = None, *, key: PRNGKey
@@ -115,6 +120,10 @@ class AbstractRecurrentModel(HasRecurrence, Simulates, ChecksData, InitializesFr
         _check_actions(name, self.cond_dim, rows.cond, x.shape, self.extra_cond)
         steps = _observed(rows)
         self.likelihood_family.check(np.asarray(steps.x), steps.mask)
+
+
+def _scored(datum: Datum) -> Any:
+    return scored_steps(len(datum.x), datum.steps, datum.burn_in)
 
 
 class Heads(eqx.Module):
