@@ -173,7 +173,7 @@ _WORDS = (
 
 @contextlib.contextmanager
 def in_flags() -> Iterator[None]:
-    """Say what the library says of its arguments, in errors and warnings, in the words of the command line."""
+    """Say what the library says of its arguments, in errors and warnings, in the command line's words."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", JensenWarning)
         try:
