@@ -5,6 +5,7 @@ from jensen.diagnose.estimate import Effort, Estimate
 from jensen.diagnose.evidence import Evidence, evidence
 from jensen.diagnose.gap import Gap, gap
 from jensen.diagnose.gradient_noise import GradientNoise, gradient_noise
+from jensen.diagnose.open_loop import OpenLoop, open_loop
 from jensen.diagnose.progress import Progress, Silent
 from jensen.diagnose.simulated import Bracket
 
@@ -16,12 +17,14 @@ __all__ = [
     "Evidence",
     "Gap",
     "GradientNoise",
+    "OpenLoop",
     "Progress",
     "Silent",
     "collapse",
     "evidence",
     "gap",
     "gradient_noise",
+    "open_loop",
 ]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from jensen.core import ChecksData, Datum, Simulates
 from jensen.errors import InputError, check_key
+from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import Array, PRNGKey, PRNGKeys
 from jensen.use.rows import inference_of
 
@@ -22,14 +23,16 @@ def sample(fitted: Any, num: int, *, key: PRNGKey, cond: Any = None, steps: int 
         fitted: What ``fit.*`` returned, or an ``Inference``.
         num: Number of rows.
         key: Randomness.
-        cond: One condition shared by all rows, for conditional models.
+        cond: One condition shared by all rows, for conditional models: the actions or inputs of every step
+            for models of sequences.
         steps: Length of each sequence, for models of sequences.
 
     Returns:
         (num, D) rows, or (num, steps, D) sequences, in the data's own units.
 
     Raises:
-        InputError: If the model cannot be sampled from, or a number is not positive.
+        InputError: If the model cannot be sampled from, a number is not positive, or ``steps`` is missing,
+            not asked for, or does not fit ``cond``.
     """
     model = inference_of(fitted).bound_model()
     if not isinstance(model, Simulates):
@@ -38,9 +41,23 @@ def sample(fitted: Any, num: int, *, key: PRNGKey, cond: Any = None, steps: int 
         if value is not None and value < 1:
             raise InputError(f"sample: {name} is {value}; it must be at least 1")
     check_key(key)
+    _check_steps(model, cond, steps)
     shape = (model.data_dim,) if isinstance(model, ChecksData) else ()
     like = Datum(jnp.zeros(shape if steps is None else (steps, *shape)), cond)
     return np.asarray(_simulate(model, like, jax.random.split(key, num)))
+
+
+def _check_steps(model: Any, cond: Any, steps: int | None) -> None:
+    name = type(model).__name__
+    if is_stepwise(model) != (steps is not None):
+        what = (
+            "draws sequences; pass steps=" if steps is None else "is no model of sequences; leave steps out"
+        )
+        raise InputError(f"sample: {name} {what}")
+    if steps is not None and isinstance(model, ChecksData):
+        # zeros are in every support: what can be wrong is the condition
+        cond = None if cond is None else np.asarray(cond)[None]
+        model.check_data(Datum(np.zeros((1, steps, model.data_dim)), cond))
 
 
 @eqx.filter_jit

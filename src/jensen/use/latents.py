@@ -11,29 +11,35 @@ import numpy as np
 from jensen.core import Datum, HasObservation, Inference
 from jensen.dist import AbstractMoments, Categorical
 from jensen.errors import InputError
+from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import Array, PRNGKey
 from jensen.use.afresh import ready
 from jensen.use.rows import in_units, inference_of, map_rows
+from jensen.use.states import as_inferred
 
 DRAWS = 64
 """Draws a mean is taken over where it has no closed form."""
 
 
 def encode(fitted: Any, x: Any, *, key: PRNGKey | None = None) -> np.ndarray:
-    """Return the posterior mean E_q[z | x] of every row.
+    """Return the posterior mean E_q[z | x] of every row, or of every step of sequences.
 
     Args:
         fitted: What ``fit.*`` returned, or an ``Inference``.
-        x: Rows (N, D), or ``fit.Data``.
+        x: Rows (N, D), sequences (N, T, D), or ``fit.Data``.
         key: Randomness, for posteriors that need it.
 
     Returns:
-        (N, d) means; for a category, the probabilities of its K values.
+        (N, d) means; for a category, the probabilities of its K values. Of sequences (N, T, d), NaN at padded
+        steps; each step is seen as the posterior sees it: exact ones and ``Smoothing`` look at the whole
+        sequence, ``Filtering`` at the past.
 
     Raises:
         InputError: If the number of columns is not the model's, or a value is outside its support.
     """
     inference, key = inference_of(fitted), _key(key)
+    if is_stepwise(inference.model):
+        return as_inferred(inference, x, key=key, num_samples=DRAWS).mean
     inference = ready(inference, x, key=key)
     return map_rows(_mean, inference, x, key=key)
 
@@ -43,16 +49,19 @@ def reconstruct(fitted: Any, x: Any, *, key: PRNGKey | None = None) -> np.ndarra
 
     Args:
         fitted: What ``fit.*`` returned, or an ``Inference``.
-        x: Rows (N, D), or ``fit.Data``.
+        x: Rows (N, D), sequences (N, T, D), or ``fit.Data``.
         key: Randomness of the draws of z; fixed by default, so that pictures repeat.
 
     Returns:
-        (N, D) means in the data's own units; for categories, the probabilities (N, D, K).
+        (N, D) means in the data's own units; for categories, the probabilities (N, D, K). Of sequences
+        (N, T, D), or (N, T, D, K), NaN at padded steps.
 
     Raises:
         InputError: If the model has no likelihood to average, or x does not fit the model.
     """
     inference, key = inference_of(fitted), _key(key)
+    if is_stepwise(inference.model):
+        return as_inferred(inference, x, key=key, num_samples=DRAWS).signal
     if not isinstance(inference.model, HasObservation):
         name = type(inference.model).__name__
         raise InputError(f"reconstruct: {name} does not separate x from its latents")

@@ -1,0 +1,222 @@
+"""Sequences continued past what was observed of them: what rollouts, forecasts and open-loop errors share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.core import Datum, HasRecurrence, Inference
+from jensen.diagnose.progress import Silent
+from jensen.diagnose.rows import per_row
+from jensen.dist import AncestralPath, draw
+from jensen.errors import InputError, check_key
+from jensen.fit import Data, Fitted
+from jensen.fit.enter import centred, check_support, narrowed, origin
+from jensen.models.sequence import LinearGaussianSSM
+from jensen.objectives.stepwise import is_stepwise
+from jensen.typing import Array, Float, PRNGKey, PRNGKeys, PyTree
+
+BLOCK = 256
+"""Most sequences in one compiled call."""
+
+MEMORY = 2**25
+"""Most numbers that one compiled call may keep."""
+
+
+def inference_of(fitted: Any) -> Inference:
+    """Return the inference of a ``Fitted``, or the inference given."""
+    if isinstance(fitted, Fitted):
+        return fitted.inference
+    if isinstance(fitted, Inference):
+        return fitted
+    raise InputError(f"expected an Inference or what fit.* returns, got {type(fitted).__name__}")
+
+
+def in_units(inference: Inference, x: np.ndarray) -> np.ndarray:
+    """Return rows that came out of a centred inference in the data's own coordinates."""
+    shift = origin(inference)
+    return x if shift is None or not shift.any() else shift + x
+
+
+def check_rows(model: Any, rows: Datum) -> None:
+    """Refuse rows the model cannot be given; that nothing was observed of any sequence is legal here.
+
+    Raises:
+        InputError: As ``fit.enter.check_support``.
+    """
+    if is_stepwise(model) and np.ndim(rows.x) == 3 and not real_entries(rows).any():
+        rows = Datum(np.zeros(np.shape(rows.x)), rows.cond)
+    check_support(model, rows)
+
+
+def real_entries(rows: Datum) -> np.ndarray:
+    """Return which entries of sequences are real and observed, (N, T, D)."""
+    n, t, d = np.shape(rows.x)
+    seen = np.ones((n, t, d), bool) if rows.mask is None else np.asarray(rows.mask)
+    if rows.steps is None:
+        return seen
+    return seen & (np.arange(t) < np.asarray(rows.steps)[:, None])[..., None]
+
+
+def prepared(
+    name: str, inference: Inference, context: Any, actions: Any, *, horizon: int, num_samples: int
+) -> tuple[Inference, Datum]:
+    """Check contexts and what is asked of them.
+
+    Args:
+        name: Who asks, for messages.
+        inference: The four choices.
+        context: Sequences (N, T, D), or ``fit.Data``.
+        actions: Those of the context and of the steps to come; by default what the data holds in ``cond``.
+        horizon: Steps to go on.
+        num_samples: Continuations of every sequence.
+
+    Returns:
+        The inference and the contexts, ``cond`` holding all actions, about the origin of the model's frame.
+
+    Raises:
+        InputError: If the model has no dynamics, a number is not positive, a context is empty, or there are
+            too few actions.
+    """
+    model, data = inference.model, Data.of(context)
+    actions = data.cond if actions is None else np.asarray(actions)
+    if not is_stepwise(model):
+        raise InputError(f"{name}: {type(model).__name__} has no dynamics; use a model of sequences")
+    if horizon < 1 or num_samples < 1:
+        raise InputError(f"{name}: horizon={horizon}, num_samples={num_samples}; both must be at least 1")
+    if data.x.ndim != 3:
+        raise InputError(f"{name}: context must be sequences (N, T, D), got shape {data.x.shape}")
+    if data.lengths is not None and (data.lengths < 1).any():
+        row = int(np.argmax(data.lengths < 1))
+        raise InputError(f"{name}: context {row} is empty; use sample(..., steps=) to start from nothing")
+    _check_actions(name, model, data, actions, horizon)
+    length = data.x.shape[1]
+    now = None if actions is None else actions[:, :length]
+    seen = Data(data.x, cond=now, lengths=data.lengths, mask=data.mask).rows()
+    check_rows(model, seen)
+    moved, rows = centred(inference, seen)
+    steps = np.full(data.num_data, length) if rows.steps is None else rows.steps
+    return moved, narrowed(Datum(rows.x, actions, mask=rows.mask, steps=steps))
+
+
+def enters_own_step(model: Any) -> bool:
+    """Whether a step's input reaches its own observation, as those of exact models do, and no actions."""
+    if isinstance(model, LinearGaussianSSM):
+        return model.input_to == "both"
+    return not isinstance(model, HasRecurrence)
+
+
+def _check_actions(name: str, model: Any, data: Data, actions: Any, horizon: int) -> None:
+    if actions is not None:
+        n, t = data.x.shape[:2]
+        shape, needed = np.shape(actions), t + horizon - (not enters_own_step(model))
+        if len(shape) != 3 or shape[0] != n or shape[1] < needed:
+            raise InputError(
+                f"{name}: horizon {horizon} after {t} observations needs actions ({n}, {needed} or more, "
+                f"U), got {shape}"
+            )
+    elif isinstance(model, HasRecurrence) and model.cond_dim:
+        kind = type(model).__name__
+        raise InputError(f"{name}: {kind} takes actions of length {model.cond_dim}; pass actions=")
+
+
+def past(datum: Datum) -> Datum:
+    """Return the context alone, without the actions to come."""
+    cond = None if datum.cond is None else datum.cond[: len(datum.x)]
+    return Datum(datum.x, cond, mask=datum.mask, steps=datum.steps)
+
+
+def per_sequence(
+    function: Callable[..., PyTree],
+    inference: Inference,
+    rows: Datum,
+    *,
+    key: PRNGKey,
+    size: int,
+    args: tuple[Any, ...],
+) -> PyTree:
+    """Apply ``function(inference, datum, key, *args)`` to every row, in blocks that fit into memory.
+
+    Args:
+        function: A function at the top of a module, so that the compiled code is found again.
+        inference: The four choices.
+        rows: Stacked sequences.
+        key: Randomness; each row gets its own by its place.
+        size: Numbers that one row keeps.
+        args: Hashable extras.
+    """
+    check_key(key)
+    return per_row(
+        lambda part, keys: mapped(function, inference, part, keys, args),
+        rows,
+        key=key,
+        progress=Silent(),
+        label="",
+        block=int(min(max(MEMORY // max(size, 1), 1), BLOCK)),
+    )
+
+
+@eqx.filter_jit
+def mapped(
+    function: Callable[..., PyTree], inference: Inference, rows: Datum, keys: PRNGKeys, args: tuple[Any, ...]
+) -> PyTree:
+    """Apply ``function(inference, datum, key, *args)`` to stacked rows, compiled."""
+    return jax.vmap(lambda datum, key: function(inference, datum, key, *args))(rows, keys)
+
+
+def continued(
+    inference: Inference, datum: Datum, key: PRNGKey, horizon: int, num: int
+) -> tuple[Float[Array, "s h *means"], Float[Array, "s h d"], PyTree]:
+    """Infer z over the context, then follow the dynamics alone, several times. Traced code.
+
+    Args:
+        inference: The four choices.
+        datum: One context with the actions to come.
+        key: Randomness of the latents, past and future, and of the observations.
+        horizon: Steps to go on.
+        num: S, continuations.
+
+    Returns:
+        E[x_t | z_t], draws of x_t, and z_t.
+    """
+    model = inference.bound_model()
+    go_on = _from_carry if isinstance(model, HasRecurrence) else _from_state
+    to_q, to_draws = jax.random.split(key)
+    q = inference.posterior(model, past(datum), key=to_q)
+
+    def sample(key: PRNGKey) -> tuple[Array, Array, PyTree]:
+        to_past, to_future, to_x = jax.random.split(key, 3)
+        z, laws = go_on(model, draw(q, key=to_past), datum, horizon, to_future)
+        xs = jax.vmap(lambda law, k: law.sample(key=k))(laws, jax.random.split(to_x, horizon))
+        return laws.mean, xs, z
+
+    return jax.vmap(sample)(jax.random.split(to_draws, num))
+
+
+def _from_carry(model: Any, drawn: Any, datum: Any, horizon: int, key: PRNGKey) -> tuple[Array, Any]:
+    """Follow a recurrent model from the carry of the last real step."""
+    t = len(datum.x)
+    last = datum.steps - 1
+    state = jax.tree.map(lambda a: a[last], (drawn.carry.carries, drawn.z))
+    everything = model.inputs(datum.cond, t + horizon)
+    ahead = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, last + 1, horizon), everything)
+    z, carries = AncestralPath(model, ahead).walk(state, key=key)
+    return z, jax.vmap(model.observation_from)(z, carries)
+
+
+def _from_state(model: Any, drawn: Any, datum: Any, horizon: int, key: PRNGKey) -> tuple[Array, Any]:
+    """Follow a Markov model from the latent of the last real step."""
+    last = datum.steps - 1
+
+    def step(z: Array, at: Array) -> tuple[Array, Array]:
+        z, _ = model.transition(z, at, datum).sample_and_log_prob(key=jax.random.fold_in(key, at))
+        return z, z
+
+    times = last + jnp.arange(horizon)
+    _, z = jax.lax.scan(step, drawn.z[last], times)
+    return z, jax.vmap(lambda z, t: model.observation_at(z, t, datum))(z, times + 1)
