@@ -48,7 +48,9 @@ class Rows:
         acts = 0 if data.cond is None else data.cond.shape[-1]
         spare = data.cond is not None and data.cond.shape[1] == data.x.shape[1]
         largest = float(data.x[data.seen].max())
-        return Facts(data.kind, len(self.train), data.x.shape[-1], data.x.shape[1], acts, spare, largest)
+        longest, steps = int(data.lengths.max()), int(data.lengths[self.train].sum())
+        rows, columns = len(self.train), data.x.shape[-1]
+        return Facts(data.kind, rows, columns, longest, steps, acts, spare, largest)
 
     def data(self, rows: np.ndarray) -> Data:
         """Return some rows as a fit takes them."""

@@ -259,6 +259,13 @@ OPTIONS = {
         Option("epochs", _FIT, "N", "passes over the data", whole(1)),
         Option("steps", _FIT, "N", "EM or gradient steps, instead of epochs", whole(1)),
         Option("batch_size", _FIT, "N", "rows, or sequences, per gradient step", whole(1)),
+        Option(
+            "window",
+            _FIT,
+            "T",
+            "learn from windows of T steps (default: whole sequences, up to 200 steps)",
+            whole(2),
+        ),
         Option("learning_rate", _FIT, "RATE", "of Adam", _POSITIVE),
         Option(
             "restarts", _FIT, "R", "fits from different starts, of which the best is kept (by EM)", whole(1)

@@ -24,6 +24,7 @@ class Facts:
         rows: Rows to train on, or sequences.
         columns: Columns of a row, or of a step.
         longest: Steps of the longest sequence; 0 for tables.
+        steps: Steps of all sequences to train on; 0 for tables.
         actions: Columns of actions or inputs.
         spare: Whether there is an action after the last step as well.
         largest: Largest observed value.
@@ -33,9 +34,19 @@ class Facts:
     rows: int
     columns: int
     longest: int = 0
+    steps: int = 0
     actions: int = 0
     spare: bool = False
     largest: float = 0.0
+
+    def pieces(self, options: Options) -> int:
+        """Count what batches are made of: rows, sequences, or windows of sequences."""
+        window = options.get("window")
+        return self.rows if window is None else (self.steps + self.rows * (window - 1)) // window
+
+    def steps_per_epoch(self, options: Options) -> int:
+        """Count the gradient steps of a pass over the data."""
+        return self.pieces(options) // options["batch_size"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +54,14 @@ class Pace:
     """How long a gradient fit goes on when nobody says; patience ends most fits much earlier.
 
     Attributes:
-        steps: About so many steps, in 20 to 300 epochs.
+        steps: About so many steps, in 20 epochs or more.
         batch: Rows a step; twice as many from 5,000 rows on.
+        most: Most epochs.
     """
 
     steps: int
     batch: int
+    most: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class Preset:
     takes: Literal["tables", "sequences"] = "tables"
     inputs: Literal["none", "every step", "any"] = "none"
     adapt: Callable[[Options, Facts, Options], Options] = lambda given, facts, chosen: {}
-    pace: Pace = Pace(20_000, 64)
+    pace: Pace = Pace(20_000, 64, 300)
 
     @property
     def noun(self) -> str:

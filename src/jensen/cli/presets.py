@@ -21,7 +21,7 @@ COMMON = {
 """Options of every preset for such data."""
 
 _OF_ELBO = ("beta", "free_bits", "kl_balance")
-_BY_GRADIENT = ("epochs", "steps", "batch_size", "learning_rate")
+_BY_GRADIENT = ("epochs", "steps", "batch_size", "learning_rate", "window")
 
 
 def check_used(name: str, given: Options) -> Preset:
@@ -72,21 +72,26 @@ def settle(preset: Preset, given: Options, facts: Facts) -> Options:
     if "widths" in takes and chosen["widths"] is None:
         chosen["widths"] = [128, 128] if facts.columns < 256 else [256, 256]
     if "batch_size" in takes:
-        chosen |= _schedule(preset, given, facts)
+        chosen |= _schedule(preset, given, chosen, facts)
     used = takes | set(COMMON[preset.takes])
     kept = {name: value for name, value in chosen.items() if name in used}
     return {name: value for name, value in kept.items() if value is not None and value is not False}
 
 
-def _schedule(preset: Preset, given: Options, facts: Facts) -> Options:
-    pace = preset.pace
-    batch = given.get("batch_size", min(pace.batch * (1 if facts.rows < 5_000 else 2), facts.rows))
-    if batch > facts.rows:
-        there = f"there are {facts.rows} {preset.noun} to train on"
+def _schedule(preset: Preset, given: Options, chosen: Options, facts: Facts) -> Options:
+    """Choose batch size and epochs where they are not given."""
+    window = chosen.get("window")
+    if window is not None and window >= facts.longest:
+        there = f"the longest sequence has {facts.longest} steps"
+        raise InputError(f"--window is {window}, but {there}; take shorter windows, or leave it out")
+    pace, pieces = preset.pace, facts.pieces(chosen)
+    batch = given.get("batch_size", min(pace.batch * (1 if facts.rows < 5_000 else 2), pieces))
+    if batch > pieces:
+        there = f"there are {pieces} {preset.noun if window is None else 'windows'} to train on"
         raise InputError(f"--batch-size is {batch}, but {there}; lower it")
     if "steps" in given:
         return {"batch_size": batch, "epochs": None}
-    epochs = given.get("epochs", min(300, max(20, round(pace.steps / (facts.rows // batch)))))
+    epochs = given.get("epochs", min(pace.most, max(20, round(pace.steps / (pieces // batch)))))
     return {"batch_size": batch, "epochs": epochs, "steps": None}
 
 

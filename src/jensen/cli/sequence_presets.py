@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 UNIMIX = 0.01
 """Uniform share mixed into categorical states, so that no category dies."""
 
+LONG, WINDOW = 200, 50
+"""Networks learn from windows of so many steps where sequences are longer than LONG."""
+
 WARM_UP = 0.1
 """Where the KL's weight starts, and the share of the steps in which it rises to 1."""
 
@@ -107,7 +110,11 @@ def _rssm_choices(given: Options, facts: Facts, chosen: Options) -> Options:
 
 
 def _network_choices(given: Options, facts: Facts, chosen: Options) -> Options:
-    return {} if "widths" in given else {"widths": [64, 64] if facts.columns < 256 else [128, 128]}
+    """Choose widths by the columns, and cut long sequences into windows."""
+    data: Options = {"widths": [64, 64] if facts.columns < 256 else [128, 128]}
+    if facts.longest > LONG:
+        data["window"] = WINDOW
+    return {name: value for name, value in data.items() if name not in given}
 
 
 def _followed(
@@ -142,11 +149,18 @@ def _followed(
 def _warm_up(options: Options, facts: Facts) -> Any:
     from jensen import objectives
 
-    steps = options.get("steps") or options["epochs"] * (facts.rows // options["batch_size"])
+    steps = options.get("steps") or options["epochs"] * facts.steps_per_epoch(options)
     return objectives.Linear(WARM_UP, 1.0, max(1, round(WARM_UP * steps)))
 
 
-_EXACT = {"gradient": "em", "steps": 200, "epochs": None, "batch_size": None, "learning_rate": 3e-2}
+_EXACT = {
+    "gradient": "em",
+    "steps": 200,
+    "epochs": None,
+    "batch_size": None,
+    "window": None,
+    "learning_rate": 3e-2,
+}
 _NETWORKS = {
     "likelihood": None,
     "binarize": None,
@@ -160,9 +174,10 @@ _NETWORKS = {
     "epochs": None,
     "steps": None,
     "batch_size": None,
+    "window": None,
 }
 _BOUNDS = {"objective": ("elbo", "iwae", "fivo"), "likelihood": ("gaussian", "bernoulli")}
-_PACE = Pace(2_000, 16)
+_PACE = Pace(2_000, 16, 1_000)
 
 SEQUENTIAL = {
     "hmm": Preset(

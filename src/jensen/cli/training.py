@@ -86,6 +86,7 @@ def train(job: Job, rows: Rows, prepared: Prepared) -> Fitted:
         epochs=options.get("epochs"),
         steps=options.get("steps"),
         batch_size=options["batch_size"],
+        batches=_batches(options),
         validation=held,
         stop=None if held is None else fit.Patience(_patience(job, prepared)),
         run=fit.Run(job.folder, resume=True),
@@ -106,7 +107,14 @@ def _patience(job: Job, prepared: Prepared) -> int:
     """Return how many epochs without a better bound end the fit: few sequences make short epochs."""
     if PRESETS[job.preset].takes == "tables" or "steps" in job.options:
         return ROUNDS
-    return max(ROUNDS, -(-WAIT // (prepared.facts.rows // job.options["batch_size"])))
+    return max(ROUNDS, -(-WAIT // prepared.facts.steps_per_epoch(job.options)))
+
+
+def _batches(options: dict[str, Any]) -> fit.Windows | None:
+    """Return windows where asked for, a tenth of them before each to find the state in."""
+    if (window := options.get("window")) is None:
+        return None
+    return fit.Windows(window, burn_in=0 if options.get("objective") == "fivo" else window // 10)
 
 
 def _by_em(job: Job, prepared: Prepared) -> Fitted:

@@ -38,7 +38,9 @@ def gap_table(gap: Gap) -> str:
     def row(name: str, estimate: Any) -> tuple[str, ...]:
         value, se = estimate
         cells = name, number(value), "" if math.isnan(se) else f"± {se:.3f}"
-        return (*cells, f"{number(value / gap.mean_steps)} a step") if gap.mean_steps else cells
+        if not gap.mean_steps:
+            return cells
+        return (*cells, "" if math.isnan(value) else f"{number(value / gap.mean_steps)} a step")
 
     evidence = gap.log_evidence
     noun = "sequence" if gap.mean_steps else "row"
