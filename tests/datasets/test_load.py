@@ -42,7 +42,7 @@ def test_embedded(name: str, shape: tuple[int, int], classes: int):
 
 
 def test_names_are_all_loadable_and_digits_are_pictures():
-    assert set(names()) == {"digits", "iris", "wine", "breast_cancer"}
+    assert names() == ("digits", "iris", "wine", "breast_cancer", "nile", "pendulum", "pendulum-pixels")
     digits = load("digits")
     assert digits.kind == "unit" and digits.image_shape == (8, 8)
     assert digits.x.min() == 0 and digits.x.max() == 1 and digits.labels[:3].tolist() == [0, 1, 2]

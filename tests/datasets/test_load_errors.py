@@ -189,7 +189,7 @@ def test_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "faithful.csv").write_text("a\n1\n")
     cases = {
         "irsi": "no data set or file 'irsi' (did you mean 'iris'?)",
-        "zzzz": "no data set or file 'zzzz'; choose one of breast_cancer, digits, iris, wine",
+        "zzzz": "no data set or file 'zzzz'; choose one of breast_cancer, digits, iris, nile, pendulum, pendulum-pixels, wine",
         "faithful": "no data set or file 'faithful' (did you mean 'faithful.csv'?)",
         str(tmp_path / "faithfull.csv"): "faithfull.csv: no such file (did you mean 'faithful.csv'?)",
         str(tmp_path / "q.npz"): f"q.npz: no such file in {str(tmp_path)!r}; check the path",

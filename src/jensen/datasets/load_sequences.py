@@ -101,6 +101,9 @@ def from_table(
         InputError: A sequence that goes on after another began, an unknown column, or a missing cell.
     """
     ids = np.zeros(len(table.x), int) if table.labels is None else table.labels
+    if (empty := ids == "").any():
+        where = table.locate(int(empty.argmax()))
+        raise InputError(f"{what}: {empty.sum()} rows have no sequence id, the first {where}; fill them in")
     names, lengths = runs(ids)
     _refuse_interleaved(table, names, lengths, what)
     acts = [find_column(table.columns, action, what, to="take actions from") for action in actions]

@@ -44,7 +44,6 @@ def read_arrays(path: Path, name: str) -> Sequences:
         x, lengths = _whole(x, given, file)
     else:
         lengths = check_lengths(given, len(x), file)
-    _refuse_empty(x, file)
     flat, shape = _flat(x, axes=1 if packed else 2, file=file)
     # measurements keep every digit; pictures need none beyond float32
     flat = flat.astype(np.float64 if shape is None else np.float32)
@@ -152,9 +151,6 @@ def _numbers(array: np.ndarray, name: str, file: str) -> np.ndarray:
         raise InputError(
             f"{file}: {name!r} has dtype {array.dtype} and shape {array.shape}; it must hold numbers by step"
         )
+    if array.size == 0:
+        raise InputError(f"{file}: {name!r} is empty, shape {array.shape}; there is nothing to fit")
     return array
-
-
-def _refuse_empty(x: np.ndarray, file: str) -> None:
-    if x.size == 0:
-        raise InputError(f"{file}: x is empty, shape {x.shape}; there is nothing to fit")

@@ -193,5 +193,5 @@ def _located(data: Sequences, bad: np.ndarray, how: str) -> str:
     )
 
 
-def _id(data: Sequences, row: int) -> str:
+def _id(data: Sequences, row: int | np.integer) -> str:
     return str(row) if data.ids is None else repr(data.ids[row].item())
