@@ -19,6 +19,7 @@ from jensen.fit.chunk import Program, State, advance, batch_at, chunk_length, st
 from jensen.fit.enter import to_device
 from jensen.fit.evaluate import Blocks, bounds
 from jensen.fit.fingerprint import Static
+from jensen.fit.plans import SomeRows
 from jensen.fit.prepare import BatchLoss, Split
 
 KEY = jax.random.key(0)
@@ -67,7 +68,7 @@ def test_weights_are_repetitions():
 def test_batches_are_without_replacement_and_differ_between_epochs():
     data = fit.Data(toys.rows(10))
     split = Split.of(toys.gaussian())
-    program = Program(BatchLoss(split.static, 10), Static(optax.sgd(1.0)), 10, 3)
+    program = Program(BatchLoss(split.static, 10), Static(optax.sgd(1.0)), SomeRows(3))
     state = start(program, split.params, None, KEY)
     epochs = []
     for number in range(2):
