@@ -36,7 +36,8 @@ def family_matches_prior(family: AbstractFamily, model: Any) -> Verdict:
         if isinstance(family, AbstractPathFamily):
             return _path_matches(family, model)
         exact = isinstance(model, HasExactPosterior)
-        use = "posteriors.Exact" if exact else "posteriors.Smoothing or posteriors.Filtering"
+        deep = "posteriors.Smoothing or posteriors.Filtering, or on short ones families.GaussianMarkov"
+        use = "posteriors.Exact" if exact else deep
         return Verdict("refused", f"{type(model).__name__}: its latents are a path over time; use {use}")
     if refusal := no_paths(family, f"a {type(model).__name__}, which has no steps"):
         return refusal
