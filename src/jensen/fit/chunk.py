@@ -141,7 +141,7 @@ def advance(
         return jax.lax.while_loop(before(end), step, carry)
 
     def whole(carry: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
-        return take(carry[0], None, 0, carry[1])
+        return take(carry[0], None, jnp.zeros((), jnp.int32), carry[1])
 
     per_epoch = plan.steps_per_epoch(rows)
     carry = (state, jnp.zeros(CAPACITY, state.rate.dtype), jnp.array(True))
