@@ -186,12 +186,12 @@ def test_a_particle_filter_takes_the_future_out_of_a_smoothing_posterior():
     rng = np.random.default_rng(5)
     seen = rng.random((4, T, 2)) < 0.8
     data = fit.Data(rng.normal(size=(4, T, 2)), lengths=LENGTHS, mask=seen)
-    got = use.filter(inference, data, num_samples=20_000)
+    got = use.filter(inference, data, num_samples=10_000)
     twin = use.filter(exactly(exact_twin(inference.model)), data)
     for name in ("mean", "std", "signal", "signal_std"):
-        np.testing.assert_allclose(getattr(got, name), getattr(twin, name), atol=0.05)
+        np.testing.assert_allclose(getattr(got, name), getattr(twin, name), atol=0.07)
     later = fit.Data(data.x + 100 * (np.arange(T) > 2)[:, None], lengths=LENGTHS, mask=seen)
-    again = use.filter(inference, later, num_samples=20_000)
+    again = use.filter(inference, later, num_samples=10_000)
     np.testing.assert_allclose(again.mean[:, :3], got.mean[:, :3], rtol=1e-5)
 
 
@@ -209,6 +209,60 @@ def test_deep_beliefs_are_those_of_paths_drawn_from_q():
     np.testing.assert_allclose(got.signal[0, :4], signal.mean(0), atol=5 * signal.std() / 500**0.5)
     np.testing.assert_allclose(got.signal_std[0, :4], signal.std(0), rtol=0.2)
     assert np.isnan(got.mean[0, 4]).all()
+
+
+# ------------------------------------------------------------------------------------------ other uses
+
+
+def test_hidden_entries_of_sequences_are_imputed_by_the_joint_gaussian(law: Law, data: fit.Data):
+    filled = use.impute(exactly(law.model()), data, key=KEY)
+    for n, length in enumerate(LENGTHS):
+        np.testing.assert_array_equal(filled[n, length:], data.x[n, length:])
+        if not length:
+            continue
+        x, seen = data.x[n, :length], data.mask[n, :length]
+        np.testing.assert_array_equal(filled[n, :length][seen], x[seen])
+        expected = law.given(x, seen)[0] @ law.c.T + law.d
+        np.testing.assert_allclose(filled[n, :length][~seen], expected[~seen], atol=5e-4)
+
+
+def test_encode_and_reconstruct_answer_step_by_step(law: Law, data: fit.Data):
+    inference = exactly(law.model())
+    whole = use.smooth(inference, data)
+    np.testing.assert_array_equal(use.encode(inference, data), whole.mean)
+    np.testing.assert_array_equal(use.reconstruct(inference, data), whole.signal)
+
+
+def test_deep_sequences_are_imputed_by_what_q_makes_of_them():
+    inference = deep(posteriors.Filtering)
+    x = np.random.default_rng(7).normal(size=(2, T, 2))
+    x[0, 1:3] = x[1, 4, 1] = np.nan
+    hidden = np.isnan(x)
+    data = fit.Data(x, mask=~hidden, lengths=[5, 3])
+    filled = use.impute(inference, data, key=KEY, num_samples=64)
+    expected = use.filter(inference, data, key=KEY, num_samples=64).signal
+    hidden[1] = False  # beyond the end of the sequence
+    np.testing.assert_array_equal(filled[hidden], expected[hidden])
+    np.testing.assert_array_equal(filled[~hidden], data.x[~hidden])
+    with pytest.raises(InputError, match="no entry is hidden"):
+        use.impute(inference, fit.Data(x[1:], mask=~np.isnan(x[1:]), lengths=[3]), key=KEY)
+
+
+def test_sample_of_sequences_asks_for_steps_and_fitting_actions():
+    plain = exactly(models.HMM.with_parameters(*HMM_PARTS, rates=RATES))
+    acted = models.NeuralStateSpace(2, 2, decoder=(), transition="linear", cond_dim=1, key=KEY)
+    q = posteriors.Filtering(families.DiagGaussian(2), like=acted, widths=(4,), key=KEY)
+    acting = Inference(acted, q, objectives.ELBO(), gradients.Reparam())
+    assert use.sample(plain, 3, steps=4, key=KEY).shape == (3, 4, 2)
+    static = exactly(models.Gaussian.with_parameters(np.zeros(2), np.eye(2)))
+    for words, call in (
+        ("HMM draws sequences; pass steps=", lambda: use.sample(plain, 3, key=KEY)),
+        ("leave steps out", lambda: use.sample(static, 3, steps=4, key=KEY)),
+        ("must hold actions", lambda: use.sample(acting, 3, steps=4, key=KEY)),
+        ("must hold actions", lambda: use.sample(acting, 3, steps=4, cond=np.zeros((2, 1)), key=KEY)),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
 
 
 def test_bad_calls(law: Law, data: fit.Data):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import Datum, HasRecurrence, Inference
+from jensen.core import Datum, HasRecurrence, IndexesData, Inference
 from jensen.diagnose.progress import Silent
 from jensen.diagnose.rows import per_row
 from jensen.dist import AncestralPath, draw
@@ -183,7 +183,15 @@ def continued(
 
     Returns:
         E[x_t | z_t], draws of x_t, and z_t.
+
+    Raises:
+        InputError: If the posterior has no answer for a context.
     """
+    if isinstance(inference.posterior, IndexesData):
+        name = type(inference.posterior).__name__
+        raise InputError(
+            f"{name} knows whole training sequences alone; fit posteriors.Filtering or Smoothing"
+        )
     model = inference.bound_model()
     go_on = _from_carry if isinstance(model, HasRecurrence) else _from_state
     to_q, to_draws = jax.random.split(key)

@@ -39,12 +39,13 @@ def column_scales(x: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 @dataclass(frozen=True)
 class Autoregression:
-    """x_{t+1} = x_t + W [x_t, …, x_{t−p+1}, u_t, 1] in standardized columns, by ridge regression.
+    """x_{t+1} = x_t + W [x_t, …, x_{t−p+1}, u_t, …, u_{t−p+1}, 1], by ridge regression.
 
-    The penalty pulls towards the last value. It is chosen by generalized cross-validation.
+    Columns of x are standardized. The penalty pulls towards the last value; generalized cross-validation
+    chooses it.
 
     Attributes:
-        weights: W, (p D + U + 1, D).
+        weights: W, (p (D + U) + 1, D).
         lags: p.
         mean: Means of the columns.
         std: Their standard deviations.
@@ -71,7 +72,7 @@ class Autoregression:
         mean, std = column_scales(x, seen)
         lags = min(lags, max(x.shape[1] - 1, 1))
         y = (carried(x, seen, mean) - mean) / std
-        columns, d = lags * y.shape[2] + inputs.shape[2] + 1, y.shape[2]
+        columns, d = lags * (y.shape[2] + inputs.shape[2]) + 1, y.shape[2]
         gram, cross, square, count = np.zeros((columns, columns)), np.zeros((columns, d)), 0.0, 0
         for row, there, u in zip(y, np.any(seen, axis=2, keepdims=False), inputs, strict=True):
             ends = np.flatnonzero(there[lags:]) + lags
@@ -93,9 +94,9 @@ class Autoregression:
         y = (carried(x, seen, self.mean) - self.mean) / self.std
         t, path = x.shape[1], y[:, -self.lags :]
         for h in range(horizon):
-            last = np.concatenate([inputs[:, t + h - 1], np.ones((len(x), 1))], 1)
-            past = path[:, : -self.lags - 1 : -1].reshape(len(x), -1)
-            new = path[:, -1] + np.concatenate([past, last], 1) @ self.weights
+            u = inputs[:, t + h - self.lags : t + h]
+            past = [part[:, ::-1].reshape(len(x), -1) for part in (path[:, -self.lags :], u)]
+            new = path[:, -1] + np.concatenate([*past, np.ones((len(x), 1))], 1) @ self.weights
             path = np.concatenate([path, new[:, None]], 1)
         return self.mean + self.std * path[:, self.lags :]
 
@@ -108,9 +109,8 @@ def lags_for(columns: int, most: int) -> int:
 def _design(y: np.ndarray, u: np.ndarray, lags: int) -> np.ndarray:
     """Return the regressors of every step that has ``lags`` before it, latest first."""
     t = y.shape[1]
-    past = [y[:, lags - 1 - k : t - 1 - k] for k in range(lags)]
-    one = np.ones((len(y), max(t - lags, 0), 1))
-    return np.concatenate([*past, u[:, lags - 1 : t - 1], one], -1)
+    past = [part[:, lags - 1 - k : t - 1 - k] for part in (y, u) for k in range(lags)]
+    return np.concatenate([*past, np.ones((len(y), max(t - lags, 0), 1))], -1)
 
 
 def _ridge(gram: np.ndarray, cross: np.ndarray, square: float, count: int) -> np.ndarray:

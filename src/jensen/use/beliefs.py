@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jensen.algorithms import smc
 from jensen.core import Datum, HasRecurrence, Inference
-from jensen.dist import AbstractEnumerable, AbstractMoments, MarkovPath, Walk, draw
+from jensen.dist import AbstractEnumerable, AbstractMoments, MarkovPath, Walk, draw, unroll
 from jensen.dist.path_gaussian import GaussianPath
 from jensen.models.sequence import HMM, LinearGaussianSSM
 from jensen.objectives.stepwise import moves_of
@@ -124,7 +124,11 @@ def _drawn(model: Any, q: Any, datum: Datum, key: PRNGKey, num: int) -> Belief:
 def _signal(model: Any, drawn: Any, datum: Datum) -> Array:
     """Return E[x_t | z_t] along a path."""
     if isinstance(model, HasRecurrence):
-        return jax.vmap(model.observation_from)(drawn.z, drawn.carry.carries).mean
+        walked = isinstance(drawn.carry, Walk)
+        carries = (
+            drawn.carry.carries if walked else unroll(model, model.inputs(datum.cond, len(datum.x)), drawn.z)
+        )
+        return jax.vmap(model.observation_from)(drawn.z, carries).mean
     times = jnp.arange(len(datum.x))
     return jax.vmap(lambda z, t: model.observation_at(z, t, datum).mean)(drawn.z, times)
 

@@ -17,6 +17,7 @@ from jensen.objectives.stepwise import is_stepwise
 from jensen.posteriors import Filtering
 from jensen.typing import PRNGKey
 from jensen.use import beliefs
+from jensen.use.afresh import ready
 from jensen.use.rows import map_rows
 
 
@@ -132,6 +133,8 @@ def _states(
     # draws are averaged as they come; only a particle filter keeps all of them
     kept = num if believe is beliefs.filtered else 8
     size = int(np.prod(data.x.shape[1:])) * kept
+    if believe is beliefs.inferred:
+        inference = ready(inference, data, key=key)
     got = map_rows(believe, inference, data, key=key, args=(num,), size=size)
     real = real_steps(data)
 
