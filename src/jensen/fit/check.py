@@ -10,6 +10,21 @@ import numpy as np
 from jensen.errors import InputError, JensenWarning
 
 
+def as_array(x: Any) -> np.ndarray:
+    """Return x as an array.
+
+    Raises:
+        InputError: If rows, or sequences, are of unequal length.
+    """
+    try:
+        return np.asarray(x)
+    except ValueError:
+        raise InputError(
+            "x holds rows or sequences of unequal length; pad sequences to (N, T, D), and give "
+            "fit.Data(x, lengths=)"
+        ) from None
+
+
 def check_entries(x: Any, mask: np.ndarray | None) -> np.ndarray:
     """Return x as a numeric array of two or more axes, or say what is wrong with it.
 
@@ -21,7 +36,7 @@ def check_entries(x: Any, mask: np.ndarray | None) -> np.ndarray:
         InputError: On text, complex numbers, no rows, another number of axes, NaN or infinity (column, count,
             first row).
     """
-    x = np.asarray(x)
+    x = as_array(x)
     if x.dtype.kind not in "fiub":
         raise InputError(f"x must hold real numbers, not {x.dtype}: encode text and categories first")
     if x.ndim < 2:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jensen.core import Datum
 from jensen.errors import InputError
-from jensen.fit.check import check_columns, check_entries
+from jensen.fit.check import as_array, check_columns, check_entries
 
 
 @runtime_checkable
@@ -74,7 +74,7 @@ class Data:
     ):
         self.mask = None if mask is None else np.asarray(mask)
         self.lengths = None if lengths is None else np.asarray(lengths)
-        self.x = check_entries(x, self.mask) if lengths is None else self._unpadded(np.asarray(x))
+        self.x = check_entries(x, self.mask) if lengths is None else self._unpadded(as_array(x))
         self.num_data = len(self.x)
         self.cond = None if cond is None else self._column("cond", cond)
         self.weights = None if weights is None else self._checked_weights(weights)
