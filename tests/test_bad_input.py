@@ -41,6 +41,17 @@ FILES = {
     "zero.yaml": "preset: vae\ndata: digits\nepochs: 0\n",
     "list.yaml": "preset: gmm\ndata: iris\nlearning_rate: 0.1\n",
     "full/notes.txt": "mine",
+    "mixed.csv": "id,a\nu,1.5\nu,2\nv,3\nu,4\n",
+    "holes.csv": "id,a\nu,1.5\nu,\nv,3\nv,4\n",
+    "counts.csv": "id,a\nu,1\nu,7\nv,3\nv,4\n",
+    "acts.csv": "id,a,u\nu,1.5,0\nu,2,1\nv,3,0\nv,4,1\n",
+}
+ARRAYS: dict[str, dict[str, Any]] = {
+    "sums.npz": {"x": np.arange(12.0).reshape(6, 2) ** 2, "lengths": np.array([3, 4])},
+    "beyond.npz": {"x": np.ones((2, 3, 1)), "lengths": np.array([3, 4])},
+    "nan.npz": {"x": np.array([[[1.0], [np.nan], [3.0]], [[2.0], [1.0], [5.0]]])},
+    "nothing.npz": {"x": np.full((2, 3, 1), np.nan)},
+    "acts.npz": {"x": np.arange(6.0).reshape(2, 3, 1) ** 2, "actions": np.ones((2, 1, 1))},
 }
 
 FIT = {
@@ -132,6 +143,35 @@ FIT = {
     "resume another folder": ("fit --resume full", "no run at full: config.yaml is missing; check the path"),
     "resume with options": ("fit --resume run --epochs 5", "--resume continues a run with its own options; leave out --epochs"),
     "resume with words": ("fit vae digits --resume run", "--resume continues a run with its own options; leave out PRESET and DATA"),
+    "sequences of a table": ("fit hmm iris", "iris is a table without an order in time; take nile, pendulum"),
+    "a table of sequences": ("fit gmm pendulum", "pendulum holds sequences, not a table; fit hmm, lgssm, dmm or rssm"),
+    "sequence of a mixture": ("fit gmm good.csv --sequence a", "--sequence is not an option of preset gmm"),
+    "labels of sequences": ("fit hmm good.csv --labels a", "--labels is not an option of preset hmm"),
+    "no such sequence column": ("fit hmm mixed.csv --sequence ids", "mixed.csv: no column 'ids' to tell sequences apart by (did you mean 'id'?)"),
+    "sequence column unnamed": ("fit hmm mixed.csv", "or name it as the sequence id (--sequence id)"),
+    "interleaved sequences": ("fit hmm mixed.csv --sequence id", "mixed.csv: sequence 'u' goes on in row 3 (line 5) after another one began"),
+    "no such action": ("fit rssm acts.csv --sequence id --actions u,v", "acts.csv: no column 'v' to take actions from"),
+    "actions with a hole": ("fit rssm acts.csv --actions u,,v", "--actions is u,,v; it must be columns' names like force,heat"),
+    "lengths of another sum": ("fit lgssm sums.npz", "sums.npz: 2 lengths sum to 7, but x has 6 steps; they must agree"),
+    "length beyond the steps": ("fit lgssm beyond.npz", "beyond.npz: sequence 1 has length 4, but x (2, 3, 1) has 3 steps"),
+    "too few actions": ("fit rssm acts.npz", "acts.npz: 'actions' has shape (2, 1, 1); it must be (2, 3 or 2, U)"),
+    "missing in sequences": ("fit lgssm holes.csv --sequence id", "holes.csv: column 'a' has 1 missing value, the first in row 1 (line 3)"),
+    "nan without a mask": ("fit lgssm nan.npz", "nan.npz: column 'x0' has 1 missing value, the first in sequence 0, step 1; fill them, or treat them as unobserved (--missing mask)"),
+    "all missing": ("fit lgssm nothing.npz --missing mask", "nothing.npz: no entry of any sequence is observed; there is nothing to fit"),
+    "part of one sequence": ("fit lgssm nile --validation 0.2", "nile is one sequence, and --validation 0.2 holds out whole ones; leave it out"),
+    "windows of all": ("fit dmm nile --window 100", "--window is 100, but the longest sequence has 100 steps; take shorter windows"),
+    "windows by em": ("fit lgssm nile --window 20", "--window belongs to --gradient analytic, but lgssm is fitted by EM"),
+    "batch larger than sequences": ("fit dmm pendulum --batch-size 91", "--batch-size is 91, but there are 90 sequences to train on; lower it"),
+    "latents of an hmm": ("fit hmm nile --latent 2", "--latent is not an option of preset hmm"),
+    "bernoulli hmm": ("fit hmm nile --likelihood bernoulli", "--likelihood bernoulli does not fit preset hmm; choose gaussian or poisson or categorical"),
+    "covariance of counts": ("fit hmm counts.csv --sequence id --covariance diag", "--covariance belongs to --likelihood gaussian, not poisson; leave it out"),
+    "poisson of reals": ("fit hmm mixed.csv --drop id --likelihood poisson", "x holds 1.5 at sequence 0, step 0, column 0 (1 such entries): counts are the whole numbers from 0"),
+    "filtering of a vae": ("fit vae digits --posterior filtering", "--posterior filtering does not fit preset vae; choose amortized or"),
+    "full filtering of an rssm": ("fit rssm nile --posterior filtering-full", "--posterior filtering-full does not fit preset rssm"),
+    "free bits under fivo": ("fit dmm nile --objective fivo --free-bits 1", "--free-bits belongs to --objective elbo; leave it out"),
+    "balance above one": ("fit rssm nile --kl-balance 2", "--kl-balance is 2; it must be a share between 0 and 1"),
+    "reparam of categories": ("fit rssm nile --components 4 --gradient reparam", "use gradients.StraightThrough"),
+    "steps of rows": ("sample run --steps 3", "--steps belongs to runs of sequences; this one fitted rows, leave it out"),
     "no run named": ("gap", "which run? Give its folder: jensen gap RUN"),
     "gap of no run": ("gap nope", "no run at nope: there is no such folder; check the path"),
     "wrong feature count": ("gap run three.csv", "X has 3 features, but Gaussian is expecting 4 features as input."),
@@ -163,6 +203,8 @@ def here(tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
+    for name, arrays in ARRAYS.items():
+        np.savez(tmp_path / name, **arrays)
     (tmp_path / "full.csv").mkdir()
     shutil.copytree(finished, tmp_path / "run")
     monkeypatch.chdir(tmp_path)
@@ -316,6 +358,20 @@ def mixture_fit() -> core.Inference:
     return core.Inference(mixture(), posteriors.Exact(), objectives.ELBO(), gradients.Analytic())
 
 
+def hmm() -> models.HMM:
+    return models.HMM(2, 2, key=KEY)
+
+
+def linear() -> models.LinearGaussianSSM:
+    return models.LinearGaussianSSM(1, 2, key=KEY)
+
+
+def world() -> core.Inference:
+    model = models.RSSM(2, 1, deter_dim=3, latent=families.DiagGaussian(2), decoder=(3,), key=KEY)
+    q = posteriors.Filtering(families.DiagGaussian(2), like=model, widths=(3,), key=KEY)
+    return core.Inference(model, q, objectives.ELBO(), gradients.Reparam())
+
+
 DISCRETE = {"prior": models.priors.OneHot(3), "latent_dim": None}
 
 API: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
@@ -361,6 +417,25 @@ API: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "per datum of other data": (lambda: climb(X, inference(posterior=posteriors.PerDatum(families.DiagGaussian(1), num_data=5, key=KEY))), InputError, "PerDatum was made for 5 rows, x has 12"),
     "load nothing": (lambda: fit.load("/no/such/run"), CorruptRunError, "no run at /no/such/run: there is no such folder; check the path"),
     "nothing to impute": (lambda: use.impute(inference(), X, key=KEY), InputError, "no entry is hidden"),
+    "sequences of two axes": (lambda: fit.em(hmm(), X), InputError, "HMM takes sequences (N, T, D), got shape (12, 2): use x[None]"),
+    "lengths without padding": (lambda: fit.Data(X, lengths=[3]), InputError, "lengths go with padded sequences (N, T, D), got x of shape (12, 2)"),
+    "lengths beyond the steps": (lambda: fit.Data(X[None], lengths=[13]), InputError, "lengths must be whole numbers from 0 to 12, the steps of x: sequence 0 has 13"),
+    "lengths of another number": (lambda: fit.Data(X[None], lengths=[3, 4]), InputError, "lengths must be one number a sequence, (1,), got shape (2,)"),
+    "lengths that do not sum": (lambda: datasets.load_sequences("sums.npz"), InputError, "sums.npz: no such file"),
+    "nan in a sequence": (lambda: fit.em(hmm(), BAD[None]), InputError, "x holds NaN in column 1 (1 entries"),
+    "all-missing sequences": (lambda: fit.em(hmm(), fit.Data(X[None], mask=np.zeros((1, 12, 2), bool))), InputError, "HMM: no entry of x is observed; there is nothing to fit"),
+    "all-missing sequences of a linear model": (lambda: fit.em(linear(), fit.Data(X[None], mask=np.zeros((1, 12, 2), bool))), InputError, "LinearGaussianSSM: no entry of x is observed; there is nothing to fit"),
+    "sequences of other dimensions": (lambda: fit.em(hmm(), X[None, :, :1]), InputError, "X has 1 features, but HMM is expecting 2 features as input."),
+    "a ragged list": (lambda: fit.em(hmm(), [X.tolist(), X[:3].tolist()]), InputError, "x holds rows or sequences of unequal length; pad sequences to (N, T, D)"),
+    "actions of another length": (lambda: fit.gradient(world(), fit.Data(X[None], cond=np.ones((1, 5, 1))), key=KEY, optimizer=optax.adam(1e-3), epochs=1), InputError, "RSSM: cond must hold actions (1, 12 or 11, 1)"),
+    "no actions": (lambda: use.rollout(world(), X[None], horizon=3, key=KEY), InputError, "rollout: RSSM takes actions of length 1; pass actions="),
+    "horizon without enough actions": (lambda: use.rollout(world(), X[None], np.ones((1, 13, 1)), horizon=3, key=KEY), InputError, "rollout: horizon 3 after 12 observations needs actions (1, 14 or more, U), got (1, 13, 1)"),
+    "no horizon": (lambda: use.rollout(world(), X[None], np.ones((1, 13, 1)), horizon=0, key=KEY), InputError, "horizon"),
+    "a transition row": (lambda: models.HMM.with_parameters([0.5, 0.5], [[0.9, 0.1], [0.5, 0.4]], rates=[[1.0], [2.0]]), InputError, "transition_matrix of row 1: sums to 0.9, not 1"),
+    "a covariance of an hmm": (lambda: models.HMM.with_parameters([1.0], [[1.0]], means=[[0.0, 0.0]], covariances=[[[1.0, 2.0], [2.0, 1.0]]]), InputError, "covariances: that of state 0 is not positive definite"),
+    "a transition covariance": (lambda: models.LinearGaussianSSM.with_parameters([[0.5]], [[-1.0]], [[1.0]], [1.0], initial=([0.0], [[1.0]])), InputError, "LinearGaussianSSM: transition_covariance is not positive semi-definite (smallest eigenvalue -1)"),
+    "an initial covariance": (lambda: models.LinearGaussianSSM.with_parameters([[0.5]], [[1.0]], [[1.0]], [1.0], initial=([0.0], [[-1.0]])), InputError, "initial covariance is not positive semi-definite"),
+    "windows of all of a sequence": (lambda: fit.gradient(world(), fit.Data(X[None], cond=np.ones((1, 11, 1))), key=KEY, optimizer=optax.adam(1e-3), epochs=1, batch_size=1, batches=fit.Windows(12)), InputError, "Windows(length=12): the longest sequence has 12 steps"),
     "unknown data set": (lambda: datasets.load("wines"), InputError, "no data set or file 'wines' (did you mean 'wine'?)"),
 }  # fmt: skip
 
@@ -413,6 +488,20 @@ for call in (
         "key must be a key, as jax.random.key(0) makes it, not Generator",
         *2 * ["key must be a key, as jax.random.key(0) makes it, not int"],
     ]
+
+
+def test_odd_parameters_of_sequences_are_named():
+    with pytest.warns(JensenWarning, match="state 1 can never be reached from initial_probs"):
+        models.HMM.with_parameters([1.0, 0.0], [[1.0, 0.0], [0.5, 0.5]], rates=[[1.0], [2.0]])
+    with pytest.warns(JensenWarning, match=r"transition_matrix is unstable \(spectral radius 1.5\)"):
+        models.LinearGaussianSSM.with_parameters([[1.5]], [[1.0]], [[1.0]], [1.0], initial=([0.0], [[1.0]]))
+
+
+def test_sequences_of_no_step_and_of_one_are_legal():
+    x = fit.Data(X[None, :4].repeat(3, 0), lengths=[4, 0, 1])
+    fitted = fit.em(models.HMM(1, 2, covariance="spherical", key=KEY), x, steps=2)
+    scores = use.score(fitted, x)
+    assert np.isfinite(scores).all() and scores[1] == 0
 
 
 def test_constant_columns_warn_in_the_library():
