@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import subprocess
@@ -22,6 +23,7 @@ def blocks_of(name: str) -> list[str]:
 
 
 BLOCKS = blocks_of("README.md")
+PLAIN = os.environ | {"XLA_FLAGS": ""}  # compiled as users have it
 OPTIONAL = ("jensen.cli", "jensen.__main__")
 
 
@@ -33,7 +35,7 @@ def test_readme_has_its_examples():
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_readme_block_runs(block, tmp_path):
     run = subprocess.run(
-        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", block], cwd=tmp_path, env=PLAIN, capture_output=True, text=True, timeout=600
     )
     assert run.returncode == 0, run.stderr[-2000:]
 
@@ -43,7 +45,12 @@ def test_recipes_run_in_order(tmp_path):
     assert len(blocks) >= 9
     (tmp_path / "recipes.py").write_text("\n".join(blocks))
     run = subprocess.run(
-        [sys.executable, "recipes.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600
+        [sys.executable, "recipes.py"],
+        cwd=tmp_path,
+        env=PLAIN,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert run.returncode == 0, run.stderr[-2000:]
 
