@@ -94,6 +94,5 @@ def write_report(job: Job, rows: Rows, fitted: Fitted, gap: Any) -> None:
     """Write ``report.html``."""
     per_datum = isinstance(fitted.inference.posterior, IndexesData)
     shown = subset(rows.dataset, rows.train) if per_datum else rows.dataset
-    shown = shown if isinstance(shown, Dataset) else None
     title = f"{job.preset} of {rows.dataset.name}"
     report.write(job.folder / "report.html", fitted, dataset=shown, gap=gap, key=keys(job)[2], title=title)

@@ -38,7 +38,9 @@ def read_minari(dataset_id: str, given: str) -> Sequences:
         raise MissingExtraError(f"{given}: {' '.join(str(error).split())}") from None
     except Exception as error:  # Minari, Gymnasium and the remote raise a dozen types
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{given}: cannot be loaded ({reason}); see `minari list remote`") from None
+        raise InputError(
+            f"{given}: cannot be loaded ({reason}); ids are as in `minari list remote`"
+        ) from None
     if not episodes:
         raise InputError(f"{given}: no episodes; there is nothing to fit")
     seen = [_joined(episode.observations, "x", given) for episode in episodes]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 import jensen
+from jensen.datasets import Sequences
 from jensen.errors import InputError
 from jensen.fit.files import write_atomically
 from jensen.report import blocks, facts, members, sections
@@ -32,7 +33,7 @@ def write(
     path: str | os.PathLike[str],
     fitted: Fitted,
     *,
-    dataset: Dataset | None = None,
+    dataset: Dataset | Sequences | None = None,
     gap: Mapping[str, Any] | Gap | None = None,
     train_gap: Mapping[str, Any] | Gap | None = None,
     collapse: Any = None,
@@ -44,7 +45,7 @@ def write(
     Args:
         path: The file to write; its folder must exist.
         fitted: What ``fit.gradient``, ``fit.em`` or ``fit.best_of`` returned.
-        dataset: Rows as the model saw them, with labels, column names and picture shape.
+        dataset: Rows or sequences as the model saw them, with labels, column names and picture shape.
         gap: Where the bound is lost, from ``diagnose.gap`` or a ``gap.json``; nats per datum.
         train_gap: The same on training rows, to tell an overfitted encoder from a poor family.
         collapse: What ``diagnose.collapse`` returned; measured here if not given.
@@ -91,7 +92,7 @@ def write(
 def render(
     fitted: Fitted,
     *,
-    dataset: Dataset | None,
+    dataset: Dataset | Sequences | None,
     gap: Any,
     train_gap: Any,
     collapse: Any,
@@ -125,11 +126,15 @@ def render(
     )
 
 
-def lead(fitted: Fitted, dataset: Dataset | None) -> str:
+def lead(fitted: Fitted, dataset: Dataset | Sequences | None) -> str:
     """One line under the title: the four choices and the data."""
     four = " × ".join(name for _, name, _ in facts.choices(fitted.inference))
     if dataset is None:
         return four
+    if isinstance(dataset, Sequences):
+        n, longest, width = dataset.x.shape
+        count = f"{n:,} sequences" if n > 1 else "one sequence"
+        return f"{four}, on {dataset.name}: {count} of up to {longest:,} steps, {width} columns"
     rows, width = dataset.x.shape
     gone = int(hidden(dataset).sum())
     missing = f", {gone:,} of {rows * width:,} cells missing ({gone / (rows * width):.1%})" if gone else ""
