@@ -187,7 +187,7 @@ def _identity(
         "validation set": "" if held_out is None else array_digest((held_out.blocks.rows, held_out.weights)),
         "inference": split.static.digest() + array_digest((split.params, split.frozen)),
         "optimizer": program.optimizer.digest(),
-        "batches": repr(program.plan),
+        "batch plan": repr(program.plan),
         "stopping rule": repr(stop),
         "key": array_digest(jax.random.key_data(key)),
     }
