@@ -29,9 +29,11 @@ from jensen.datasets.pendulum import Pendulum, pendulum, render, vectors
 EPISODES, HELD_OUT, STEPS = 100, 40, 200
 WINDOW, STRIDE = 50, 25
 HORIZON = 50
+BETA = {"pixels": 20.0, "states": 1.0}
+"""Neighbouring pixels err together, which a likelihood of independent ones counts as evidence many times."""
 LATENTS = {
     "gaussian": lambda: (families.DiagGaussian(16), gradients.Reparam()),
-    "onehot": lambda: (families.OneHot(16, 16, unimix=0.01), gradients.StraightThrough()),
+    "onehot": lambda: (families.OneHot(8, 16, unimix=0.01), gradients.StraightThrough()),
 }
 
 
@@ -66,7 +68,7 @@ def inference(options: argparse.Namespace, columns: int) -> jn.Inference:
         columns, 1, deter_dim=options.deter, latent=family, decoder=(width, width), key=to_model
     )
     q = posteriors.Filtering(family, like=world, widths=(width,), encoder=(width, width), key=to_posterior)
-    objective = objectives.ELBO(beta=options.beta, free_bits=options.free_bits)
+    objective = objectives.ELBO(beta=options.beta, free_bits=options.free_bits, kl_balance=options.kl_balance)
     return jn.Inference(world, q, objective, gradient)
 
 
@@ -230,8 +232,9 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--scale-rate", type=float, default=3.0)
     parser.add_argument("--clip", type=float, default=100.0)
-    parser.add_argument("--beta", type=float, default=20.0)
+    parser.add_argument("--beta", type=float, help="weight of the KL; 20 for pixels, 1 for vectors")
     parser.add_argument("--free-bits", type=float, default=0.0)
+    parser.add_argument("--kl-balance", type=float)
     parser.add_argument("--deter", type=int, default=128)
     parser.add_argument("--width", type=int, default=96)
     parser.add_argument("--context", type=int, default=50)
@@ -239,6 +242,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--out", default="bench/results/pendulum.jsonl")
     options = parser.parse_args()
+    options.beta = options.beta or BETA[options.observations]
     seen = {"observations": options.observations, "noise": options.noise}
     data = pendulum(EPISODES, STEPS, seed=2 * options.seed, **seen)
     held_out = pendulum(HELD_OUT, STEPS, seed=2 * options.seed + 1, **seen)
