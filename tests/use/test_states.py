@@ -189,7 +189,7 @@ def test_a_particle_filter_takes_the_future_out_of_a_smoothing_posterior():
     got = use.filter(inference, data, num_samples=10_000)
     twin = use.filter(exactly(exact_twin(inference.model)), data)
     for name in ("mean", "std", "signal", "signal_std"):
-        np.testing.assert_allclose(getattr(got, name), getattr(twin, name), atol=0.07)
+        np.testing.assert_allclose(getattr(got, name), getattr(twin, name), atol=0.12)
     later = fit.Data(data.x + 100 * (np.arange(T) > 2)[:, None], lengths=LENGTHS, mask=seen)
     again = use.filter(inference, later, num_samples=10_000)
     np.testing.assert_allclose(again.mean[:, :3], got.mean[:, :3], rtol=1e-5)

@@ -44,9 +44,20 @@ def filtered(inference: Inference, datum: Datum, key: PRNGKey, num_samples: int)
     if isinstance(model, LinearGaussianSSM):
         got = model.filtered(datum)
         return _gaussian(model, datum, got.mean, got.covariance)
-    if isinstance(inference.posterior, Filtering):
-        return inferred(inference, datum, key, num_samples)
-    return _particles(inference.bound_model(), datum, key, num_samples)
+    if has_particles(inference):
+        return _particles(inference.bound_model(), datum, key, num_samples)
+    return inferred(inference, datum, key, num_samples)
+
+
+def has_particles(inference: Inference) -> bool:
+    """Whether ``filtered`` needs a particle filter."""
+    exact = isinstance(inference.model, HMM | LinearGaussianSSM)
+    return not exact and not isinstance(inference.posterior, Filtering)
+
+
+def width(model: Any) -> int:
+    """Return about how many numbers one particle holds."""
+    return model.carry_dim + model.latent_dim if isinstance(model, HasRecurrence) else 8
 
 
 def inferred(inference: Inference, datum: Datum, key: PRNGKey, num_samples: int) -> Belief:

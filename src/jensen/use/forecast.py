@@ -76,8 +76,8 @@ def forecast(
         >>> exactly = jn.Inference(
         ...     level, jn.posteriors.Exact(), jn.objectives.ELBO(), jn.gradients.Analytic())
         >>> ahead = forecast(exactly, np.full((1, 1, 1), 4.0), horizon=3)
-        >>> ahead.mean[0, :, 0].tolist(), ahead.upper[0, :, 0].round(2).tolist()
-        ([1.0, 0.5, 0.25], [3.47, 3.04, 2.79])
+        >>> print(ahead.mean[0, :, 0].round(2), ahead.upper[0, :, 0].round(2))
+        [1.   0.5  0.25] [3.4  2.98 2.76]
     """
     inference = inference_of(fitted)
     if not 0 < level < 1:

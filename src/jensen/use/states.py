@@ -69,8 +69,8 @@ def filter(fitted: Any, data: Any, *, key: PRNGKey | None = None, num_samples: i
         ...     [[1.0]], [[1.0]], [[1.0]], [1.0], initial=([0.0], [[1.0]]))
         >>> exactly = jn.Inference(
         ...     level, jn.posteriors.Exact(), jn.objectives.ELBO(), jn.gradients.Analytic())
-        >>> filter(exactly, np.ones((1, 3, 1))).mean[0, :, 0].round(3).tolist()
-        [0.5, 0.8, 0.923]
+        >>> print(filter(exactly, np.ones((1, 3, 1))).mean[0, :, 0].round(3))
+        [0.5   0.8   0.923]
     """
     inference = _sequential("filter", fitted, num_samples)
     return _states(beliefs.filtered, inference, data, key, num_samples)
@@ -131,8 +131,9 @@ def _states(
 ) -> States:
     data, key = Data.of(data), jax.random.key(0) if key is None else key
     # draws are averaged as they come; only a particle filter keeps all of them
-    kept = num if believe is beliefs.filtered else 8
-    size = int(np.prod(data.x.shape[1:])) * kept
+    size = 8 * int(np.prod(data.x.shape[1:]))
+    if believe is beliefs.filtered and beliefs.has_particles(inference):
+        size += data.x.shape[1] * num * beliefs.width(inference.model)
     if believe is beliefs.inferred:
         inference = ready(inference, data, key=key)
     got = map_rows(believe, inference, data, key=key, args=(num,), size=size)
