@@ -127,7 +127,7 @@ def test_deep_models_take_paths_too(name):
     inference = Inference(p, q, objectives.ELBO(), gradients.Reparam())
     fitted = fit.gradient(inference, data(), key=KEY, optimizer=optax.adam(0.05), steps=150)
     bound = fitted.history.bound
-    assert bound[-20:].mean() > bound[:20].mean() + 1
+    assert bound[-20:].mean() > bound[:20].mean() + 0.3
     assert not fitted.inference.posterior.table.reshape(N, T, 9)[1, 2:].any()  # padding is never trained
 
 
