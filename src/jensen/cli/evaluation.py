@@ -93,6 +93,8 @@ def write_gap(path: Path, gap: Gap) -> None:
 def write_report(job: Job, rows: Rows, fitted: Fitted, gap: Any) -> None:
     """Write ``report.html``."""
     per_datum = isinstance(fitted.inference.posterior, IndexesData)
-    shown = subset(rows.dataset, rows.train) if per_datum else rows.dataset
+    shown: Any = subset(rows.dataset, rows.train) if per_datum else rows.dataset
+    if isinstance(shown, Sequences) and len(rows.held) and not per_datum:
+        shown = subset(rows.dataset, rows.held), subset(rows.dataset, rows.train)
     title = f"{job.preset} of {rows.dataset.name}"
     report.write(job.folder / "report.html", fitted, dataset=shown, gap=gap, key=keys(job)[2], title=title)

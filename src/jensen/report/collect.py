@@ -22,7 +22,7 @@ from jensen.core import (
     SharesLatent,
     Simulates,
 )
-from jensen.datasets import Dataset, Sequences
+from jensen.datasets import Dataset
 from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import PRNGKey
 
@@ -203,11 +203,11 @@ def simulated(model: Any, count: int, *, key: PRNGKey) -> tuple[np.ndarray | Non
     return np.asarray(x), decoded(model, space, np.asarray(features))
 
 
-def collect(inference: Inference, data: Dataset | Sequences | None, *, key: PRNGKey) -> View:
+def collect(inference: Inference, data: Dataset | None, *, key: PRNGKey) -> View:
     """Compute everything the pictures need."""
     to_means, to_samples = jax.random.split(key)
     model = inference.bound_model()
-    if is_stepwise(model) or isinstance(data, Sequences):
+    if is_stepwise(model):
         return View(None, None)  # rows and their latents are paths over time
     space = latent_space(model)
     count = 500 if data is None or data.image_shape is None else 64

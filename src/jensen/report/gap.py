@@ -94,6 +94,29 @@ def is_zero(gap: Mapping[str, Any]) -> bool:
     )
 
 
+def noun(gap: Mapping[str, Any]) -> str:
+    """What one datum is called."""
+    return "sequence" if gap.get("per_step") else "row"
+
+
+STEPS = {
+    "ELBO": "elbo",
+    "+ amortization gap": "amortization",
+    "+ approximation gap": "approximation",
+    "= log p(x)": "log_evidence",
+    "log p(x)": "log_evidence",
+    "total gap": "total",
+    "  of it, seeing the past only": "causality",
+}
+"""Rows of the table that are also known per step, and their names in ``gap.json``."""
+
+
+def per_step(gap: Mapping[str, Any]) -> dict[str, str]:
+    """Return rows of the table in nats per step, all nats over all steps; empty for what is no sequence."""
+    each = gap.get("per_step") or {}
+    return {row: f"{each[name]:.3f}" for row, name in STEPS.items() if each.get(name) is not None}
+
+
 def rows(gap: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Lay the gap out as a table.
 
@@ -111,7 +134,7 @@ def rows(gap: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "+ amortization gap",
             number(gap["amortization"]),
-            "what the encoder loses against the best q per row",
+            f"what the encoder loses against the best q per {noun(gap)}",
         ),
         ("+ approximation gap", number(gap["approximation"]), "what the family cannot express"),
         ("= log p(x)", number(evidence), "the evidence" + ", exact" * exact),
@@ -127,6 +150,9 @@ def rows(gap: Mapping[str, Any]) -> list[tuple[str, str, str]]:
                 )
             )
     lines.append(("total gap", number(gap["total"]), "log p(x) − ELBO = KL(q(z|x) ‖ p(z|x))"))
+    if gap.get("causality"):
+        note = "L[a smoothing q] − ELBO: what q loses by not looking ahead; no fault of the encoder"
+        lines.append(("  of it, seeing the past only", number(gap["causality"]), note))
     if gap.get("training_bound"):
         lines.append(("bound trained on", number(gap["training_bound"]), "the objective's own bound"))
     return [*lines, *_simulated(gap)]
@@ -192,18 +218,22 @@ def _certainty(evidence: Mapping[str, Any]) -> str:
 def _exactly(gap: Mapping[str, Any]) -> str:
     """Say all there is to say where the posterior is exact."""
     on = f" ({gap['split']})" if gap.get("split") else ""
-    rows = f"{gap['num_data']} rows{on}" if gap.get("num_data") else "the rows measured"
+    one, count = noun(gap), gap.get("num_data")
+    rows = f"{count} {one}{'s' * (count != 1)}{on}" if count else f"the {one}s measured"
     error = f"; ± is the standard error over {rows}" if gap["log_evidence"].get("se") else f", over {rows}"
-    return f"log p(x) is {number(gap['log_evidence'])} nats per row, exact: no gap{error}."
+    each = per_step(gap)
+    steps = f" ({each['log p(x)']} per step)" if each else ""
+    return f"log p(x) is {number(gap['log_evidence'])} nats per {one}{steps}, exact: no gap{error}."
 
 
 def errors(gap: Mapping[str, Any]) -> str:
     """Say what the two kinds of error are: over rows, and of the estimate itself."""
-    said = "± is the standard error over rows: another draw of rows would move the numbers by that much."
+    one = noun(gap)
+    said = f"± is the standard error over {one}s: another draw of {one}s would move the numbers by that much."
     evidence = gap["log_evidence"]
     if is_exact(evidence) or evidence.get("upper") is None or crossing(evidence):
         return said
-    return said + " The interval between the two sides is the error of estimating log p(x) on these rows."
+    return said + f" The interval between the two sides is the error of estimating log p(x) on these {one}s."
 
 
 def reading(gap: Mapping[str, Any], train: Mapping[str, Any] | None = None) -> list[str]:

@@ -16,9 +16,11 @@ import jensen
 from jensen.datasets import Sequences
 from jensen.errors import InputError
 from jensen.fit.files import write_atomically
-from jensen.report import blocks, facts, members, sections
+from jensen.objectives.stepwise import is_stepwise
+from jensen.report import blocks, facts, members, sections, sequences
 from jensen.report import gap as gaps
 from jensen.report.collect import collect, hidden
+from jensen.report.series import Given, split
 from jensen.typing import PRNGKey
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def write(
     path: str | os.PathLike[str],
     fitted: Fitted,
     *,
-    dataset: Dataset | Sequences | None = None,
+    dataset: Dataset | Given | None = None,
     gap: Mapping[str, Any] | Gap | None = None,
     train_gap: Mapping[str, Any] | Gap | None = None,
     collapse: Any = None,
@@ -45,7 +47,8 @@ def write(
     Args:
         path: The file to write; its folder must exist.
         fitted: What ``fit.gradient``, ``fit.em`` or ``fit.best_of`` returned.
-        dataset: Rows or sequences as the model saw them, with labels, column names and picture shape.
+        dataset: Rows or sequences as the model saw them, with labels, column names and picture shape; of
+            sequences also a pair, those held out, which are then shown, and those trained on.
         gap: Where the bound is lost, from ``diagnose.gap`` or a ``gap.json``; nats per datum.
         train_gap: The same on training rows, to tell an overfitted encoder from a poor family.
         collapse: What ``diagnose.collapse`` returned; measured here if not given.
@@ -92,7 +95,7 @@ def write(
 def render(
     fitted: Fitted,
     *,
-    dataset: Dataset | Sequences | None,
+    dataset: Dataset | Given | None,
     gap: Any,
     train_gap: Any,
     collapse: Any,
@@ -102,7 +105,9 @@ def render(
     """Return the page as text; the arguments are those of ``write``."""
     inference = fitted.inference
     measured, on_train = gaps.plain(gap), gaps.plain(train_gap)
-    view = collect(inference, dataset, key=key)
+    given = dataset if isinstance(dataset, Sequences | tuple) else None
+    rows = None if isinstance(dataset, Sequences | tuple) else dataset
+    view = collect(inference, rows, key=key)
     used = sections.usage(collapse, fitted, view)
     parts = [
         sections.bound(measured, on_train),
@@ -111,10 +116,12 @@ def render(
         sections.latents(view, used),
         sections.exploring(inference.model, view, used),
         members.member(inference.model, view),
+        *(sequences.sections(fitted, given, key=key) if is_stepwise(inference.model) else ()),
         making(fitted),
     ]
     name = type(inference.model).__name__
-    on = "" if dataset is None else f" of {dataset.name}"
+    about = dataset[0] if isinstance(dataset, tuple) else dataset
+    on = "" if about is None else f" of {about.name}"
     return _template().render(
         title=title or f"{name}{on}",
         lead=lead(fitted, dataset),
@@ -126,19 +133,30 @@ def render(
     )
 
 
-def lead(fitted: Fitted, dataset: Dataset | Sequences | None) -> str:
+def lead(fitted: Fitted, dataset: Dataset | Given | None) -> str:
     """One line under the title: the four choices and the data."""
     four = " × ".join(name for _, name, _ in facts.choices(fitted.inference))
     if dataset is None:
         return four
-    if isinstance(dataset, Sequences):
-        n, longest, width = dataset.x.shape
-        count = f"{n:,} sequences" if n > 1 else "one sequence"
-        return f"{four}, on {dataset.name}: {count} of up to {longest:,} steps, {width} columns"
+    if isinstance(dataset, Sequences | tuple):
+        return f"{four}, on {_size(*split(dataset))}"
     rows, width = dataset.x.shape
     gone = int(hidden(dataset).sum())
     missing = f", {gone:,} of {rows * width:,} cells missing ({gone / (rows * width):.1%})" if gone else ""
     return f"{four}, on {dataset.name}: {rows:,} rows of {width} columns{missing}"
+
+
+def _size(shown: Sequences, train: Sequences | None) -> str:
+    """Say how many sequences there are, and how long they are."""
+    every = [shown] if train is None else [shown, train]
+    n, longest = sum(len(part.x) for part in every), max(int(part.lengths.max()) for part in every)
+    width = shown.x.shape[-1]
+    gone = sum(int(part.real.sum()) * width - int(part.seen.sum()) for part in every)
+    held = "" if train is None else f" ({len(shown.x):,} held out)"
+    count = "one sequence of" if n == 1 else f"{n:,} sequences{held} of up to"
+    missing = f", {gone:,} cells missing" if gone else ""
+    steps, columns = (f"{k:,} {word}{'s' * (k != 1)}" for k, word in ((longest, "step"), (width, "column")))
+    return f"{shown.name}: {count} {steps}, {columns}{missing}"
 
 
 def headline(fitted: Fitted, measured: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
@@ -151,6 +169,8 @@ def headline(fitted: Fitted, measured: Mapping[str, Any] | None) -> list[tuple[s
             ("log p(x)", gaps.interval(evidence), _labels(evidence)),
             ("gap", *_total(measured)),
         ]
+        if each := gaps.per_step(measured):
+            lines.insert(2, ("log p(x), a step", each["= log p(x)"], "nats per step, all steps together"))
     elif len(fitted.history.bound):
         lines.append(("bound", f"{fitted.history.bound[-1]:.2f}", "nats per datum, last step"))
     steps = f"{int(fitted.history.step[-1]):,} steps" if len(fitted.history.step) else "no steps"
@@ -165,7 +185,7 @@ def headline(fitted: Fitted, measured: Mapping[str, Any] | None) -> list[tuple[s
 
 
 def _on(measured: Mapping[str, Any]) -> str:
-    return f", {measured['split']} rows" if measured.get("split") else ""
+    return f", {measured['split']} {gaps.noun(measured)}s" if measured.get("split") else ""
 
 
 def _total(measured: Mapping[str, Any]) -> tuple[str, str]:

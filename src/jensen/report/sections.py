@@ -63,17 +63,22 @@ def bound(gap: dict[str, Any] | None, train: dict[str, Any] | None) -> blocks.Se
         return blocks.Section("gap", "Where the bound is lost", found)
     found.append(_waterfall(gap, train))
     rows = [list(row) for row in gaps.rows(gap)]
-    head = ["", "nats per datum", ""]
+    head, each = ["", "nats per datum", ""], gaps.per_step(gap)
     if train is not None:
         beside = {name: value for name, value, _ in gaps.rows(train)}
         rows = [[name, value, beside.get(name, ""), note] for name, value, note in rows]
         head = ["", gap.get("split") or "here", train.get("split") or "train", ""]
+    if each:
+        middle = ["nats per sequence" if h == "nats per datum" else h for h in head[1:-1]]
+        head = ["", *middle, "nats per step", ""]
+        rows = [[*row[:-1], each.get(row[0], ""), row[-1]] for row in rows]
     found += [blocks.Table(head, rows), blocks.Text([gaps.errors(gap)])]
     return blocks.Section("gap", "Where the bound is lost", found)
 
 
 def _waterfall(gap: dict[str, Any], train: dict[str, Any] | None) -> blocks.Figure:
-    caption = f"Measured on {gap.get('num_data', '?')} rows"
+    count = gap.get("num_data", "?")
+    caption = f"Measured on {count} {gaps.noun(gap)}{'s' * (count != 1 or gaps.noun(gap) == 'row')}"
     caption += f" ({gap['split']})." if gap.get("split") else "."
     if gaps.has_band(gap):
         caption += " Green: the interval that holds log p(x)."

@@ -1,0 +1,122 @@
+"""What a linear-Gaussian model found: states with bands, and what its eigenvalues say of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jensen.models.sequence import LinearGaussianSSM
+from jensen.report import bands, blocks
+from jensen.report import figure as look
+from jensen.report.series import Paths
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BORDER = 1e-3
+"""How far from one a modulus counts as one."""
+
+
+def dynamics(model: LinearGaussianSSM, paths: Paths | None) -> blocks.Section:
+    """States over time, and the eigenvalues of their transition matrix."""
+    values = np.linalg.eigvals(model.transition_matrix)
+    advice = (
+        "Look at the eigenvalues of the transition matrix first, for they do not depend on the coordinates "
+        f"that z is written in: {stability(values)}."
+    )
+    found: list[Any] = [blocks.Text([advice])]
+    figure = look.drawn(lambda fig: circle(fig.subplots(), values), width=4.0, height=3.6)
+    caption = "Eigenvalues and the unit circle: inside fades, outside grows, off the real axis swings."
+    found.append(blocks.Figure(figure, caption))
+    kept = sorted((v for v in values if v.imag >= -1e-9), key=lambda v: -abs(v))
+    rows = [[_written(v), f"{abs(v):.4f}", in_words(v)] for v in kept[:20]]
+    found.append(blocks.Table(["eigenvalue", "modulus", "what it does"], rows))
+    if paths is not None:
+        found.append(_states(paths))
+    return blocks.Section("dynamics", "States and stability", found)
+
+
+def stability(values: np.ndarray) -> str:
+    """Say what the largest eigenvalue means for forecasts."""
+    radius = float(np.abs(values).max())
+    if radius > 1 + BORDER:
+        return f"the largest modulus is {radius:.4f}, unstable: what is left alone runs away exponentially"
+    if radius < 1 - BORDER:
+        return f"the largest modulus is {radius:.4f}, stable: forecasts return to a constant"
+    return (
+        f"the largest modulus is {radius:.4f}, on the border: shocks stay, as in a random walk, and the "
+        "intervals of forecasts widen without end"
+    )
+
+
+def in_words(value: complex) -> str:
+    """Say what one eigenvalue does.
+
+    Example:
+        >>> in_words(0.5), in_words(0.9 * np.exp(2j * np.pi / 12))
+        ('halves every step', 'swings with a period of 12 steps, halves every 6.58 steps')
+    """
+    size, turn = abs(value), abs(float(np.angle(value)))
+    if size < 0.05:
+        return "is forgotten within a step"
+    if size > 1 + BORDER:
+        fate = f"doubles every {np.log(2) / np.log(size):.3g} steps"
+    elif size > 1 - BORDER:
+        fate = "stays"
+    else:
+        steps = np.log(0.5) / np.log(size)
+        fate = "halves every step" if abs(steps - 1) < 0.005 else f"halves every {steps:.3g} steps"
+    if abs(value.imag) < 1e-9:
+        return fate if value.real > 0 else f"changes sign every step, {fate}"
+    return f"swings with a period of {2 * np.pi / turn:.3g} steps, {fate}"
+
+
+def _written(value: complex) -> str:
+    return f"{value.real:.4f}" if abs(value.imag) < 1e-9 else f"{value.real:.4f} ± {abs(value.imag):.4f} i"
+
+
+def circle(ax: Axes, values: np.ndarray) -> None:
+    """Draw eigenvalues on the plane."""
+    turn = np.linspace(0, 2 * np.pi, 181)
+    ax.plot(np.cos(turn), np.sin(turn), color=look.MUTED, lw=1.0)
+    ax.axhline(0, color=look.RULE, lw=0.8, zorder=0)
+    ax.axvline(0, color=look.RULE, lw=0.8, zorder=0)
+    grows, real, imaginary = np.abs(values) > 1 + BORDER, np.real(values), np.imag(values)
+    ax.plot(real[~grows], imaginary[~grows], "o", color=look.BLUE, ms=7, alpha=0.8)
+    ax.plot(real[grows], imaginary[grows], "X", color=look.RED, ms=8)
+    reach = 1.1 * max(1.0, float(np.abs(values).max()))
+    ax.set_xlim(-reach, reach)
+    ax.set_ylim(-reach, reach)
+    ax.set_aspect("equal")
+    ax.set_xlabel("real part")
+    ax.set_ylabel("imaginary part")
+
+
+def _states(paths: Paths) -> blocks.Figure:
+    states, length = paths.states, int(paths.data.lengths[0])
+    part = bands.window(length)
+    t, dim = np.arange(part.start, length) + 1, states.mean.shape[-1]
+    shown = min(dim, bands.PANELS)
+
+    def draw(fig: Figure) -> None:
+        axes = fig.subplots(shown, 1, sharex=True, squeeze=False)[:, 0]
+        for i, ax in enumerate(axes):
+            mean = states.mean[0, part, i]
+            assert states.std is not None
+            bands.band(ax, t, mean, states.std[0, part, i], color=look.BLUE, alpha=0.25)
+            ax.plot(t, mean, color=look.BLUE, lw=1.2, marker="." if length == 1 else "")
+            ax.set_ylabel(f"z{look_below(i + 1)}")
+            ax.grid(axis="y")
+        axes[-1].set_xlabel("step")
+
+    text = f"{paths.name(0)}: states given the whole sequence, with {bands.PERCENT} bands"
+    text = text[0].upper() + text[1:] + (f", first {shown} of {dim}." if shown < dim else ".")
+    text += " States are fixed only up to a change of coordinates."
+    return blocks.Figure(look.drawn(draw, height=0.7 + (1.9 if shown == 1 else 1.25 * shown)), text)
+
+
+def look_below(number: int) -> str:
+    """Write a number as an index."""
+    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
