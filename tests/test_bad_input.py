@@ -256,6 +256,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "newer format": (lambda run: newer(run / "model.json"), "model.json was written by a newer jensen (format 99; this one reads 1): upgrade jensen"),
     "config is text": (lambda run: (run / "config.yaml").write_text("hello"), "run/config.yaml is damaged"),
     "config without data": (lambda run: (run / "config.yaml").write_text("preset: gmm\n"), "run/config.yaml is damaged ('data')"),
+    "config with another preset": (lambda run: (run / "config.yaml").write_text("preset: hhmm\ndata: iris\n"), "run/config.yaml is damaged (unknown preset 'hhmm')"),
     "config is bytes": (lambda run: (run / "config.yaml").write_bytes(b"\xff\x00"), "run/config.yaml is damaged"),
     "config with an odd key": (lambda run: (run / "config.yaml").open("a").write("epoch: 3\n"), "run/config.yaml is damaged"),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jensen import diagnose, report
 from jensen.cli.data import Rows, subset
+from jensen.cli.presets import GAP_ROWS
 from jensen.cli.runs import Job
 from jensen.cli.training import keys
 from jensen.core import IndexesData
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from jensen.diagnose import Gap
     from jensen.typing import PRNGKey
 
-ROWS = 100
-"""Rows the gap is measured on after a fit."""
+ROWS, SEQUENCES = GAP_ROWS["tables"], GAP_ROWS["sequences"]
+"""Rows, or sequences, the gap is measured on after a fit."""
 
 QUICK = diagnose.Effort(temperatures=100, chains=8, samples=400, steps=600, draws=4)
 """Enough for a table right after a fit; ``jensen gap`` works harder."""
 
-QUICK_OF_SEQUENCES = diagnose.Effort(temperatures=100, chains=8, samples=100, steps=200, draws=4)
+QUICK_OF_SEQUENCES = diagnose.Effort(particles=200, samples=50, steps=200, draws=4)
 """The same for sequences, each of which is as much work as many rows."""
 
 
@@ -37,10 +38,10 @@ def finish(job: Job, rows: Rows, fitted: Fitted) -> None:
     Raises:
         InputError: A file cannot be written.
     """
-    gap, count, took = None, job.options.get("gap_rows", ROWS), []
+    split, data = own_rows(rows)
+    default, effort = (ROWS, QUICK) if isinstance(data, Dataset) else (SEQUENCES, QUICK_OF_SEQUENCES)
+    gap, count, took = None, job.options.get("gap_rows", default), []
     if count:
-        split, data = own_rows(rows)
-        effort = QUICK if isinstance(data, Dataset) else QUICK_OF_SEQUENCES
         harder = f"`jensen gap {job.folder}` works harder on the same"
         print(f"measuring the gap on {counted(count, data, split)}, quickly; {harder}", flush=True)
         begun = time.perf_counter()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jensen.cli import samples
 from jensen.cli.options import OPTIONS, whole
-from jensen.cli.presets import PRESETS
+from jensen.cli.presets import GAP_ROWS, PRESETS
 from jensen.cli.runs import Job, trained
 from jensen.cli.shell import cache_folder, start_jax
 from jensen.errors import CorruptRunError, InputError, nearest
@@ -27,7 +27,8 @@ def gap(given: dict[str, Any]) -> int:
         CorruptRunError: No such run, or a damaged one.
     """
     job = Job.of(Path(given["run"]))
-    rows, seed = _count(given["rows"], "--rows", job.options.get("gap_rows") or 100), _seed(given["seed"])
+    usual = job.options.get("gap_rows") or GAP_ROWS[PRESETS[job.preset].takes]
+    rows, seed = _count(given["rows"], "--rows", usual), _seed(given["seed"])
     target = _writable(given["json"], "--json")
     start_jax()
     from jensen import datasets

@@ -274,7 +274,7 @@ OPTIONS = {
             "gap_rows",
             _FIT,
             "N",
-            "measure the gap on so many rows, 0 for none (default 100)",
+            "measure the gap on so many rows, 0 for none (default 100, or 20 sequences)",
             whole(0),
         ),
         Option("seed", _FIT, "SEED", "same seed, same result (default 0)", _seed),

@@ -149,7 +149,9 @@ def _add_inspectors(commands: dict[str, Any]) -> None:
         "data", nargs="?", metavar="DATA", help="other data (default: the run's held-out rows)"
     )
     commands["gap"].add_argument("--json", metavar="FILE", help="write the numbers there")
-    commands["gap"].add_argument("--rows", metavar="N", help="at most so many rows (default 100)")
+    commands["gap"].add_argument(
+        "--rows", metavar="N", help="at most so many rows (default 100, or 20 sequences)"
+    )
     commands["sample"].add_argument("--num", metavar="N", help="how many rows or sequences (default 16)")
     commands["sample"].add_argument(
         "--steps", metavar="T", help="steps of each sequence (default: those of the longest trained on)"

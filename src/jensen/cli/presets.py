@@ -20,6 +20,9 @@ COMMON = {
 }
 """Options of every preset for such data."""
 
+GAP_ROWS = {"tables": 100, "sequences": 20}
+"""How many rows or sequences the gap is measured on when nobody says."""
+
 _OF_ELBO = ("beta", "free_bits", "kl_balance")
 _BY_GRADIENT = ("epochs", "steps", "batch_size", "learning_rate", "window")
 

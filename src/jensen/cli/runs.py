@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from jensen.cli.options import read_options
+from jensen.cli.presets import PRESETS
 from jensen.errors import CorruptRunError, InputError
 
 CONFIG = "config.yaml"
@@ -55,6 +56,8 @@ class Job:
         try:
             plain = yaml.safe_load(path.read_bytes())
             preset, source = plain.pop("preset"), plain.pop("data")
+            if preset not in PRESETS:
+                raise InputError(f"unknown preset {preset!r}")
             return cls(preset, source, read_options(plain), folder)
         except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError, InputError) as error:
             reason = " ".join(str(error).split())[:80] or type(error).__name__
