@@ -99,6 +99,12 @@ def test_an_autoregression_finds_its_own_law():
     np.testing.assert_allclose(got, path[:, 20:], atol=0.03)
     nothing = Autoregression.fit(x[:, :1], np.ones((40, 1, 1), bool), u[:, :1], 3)
     np.testing.assert_allclose(nothing.predict(x[:, :4], x[:, :4] < 99, u, 2)[:, 0], x[:, 3])
+    spread = rng.normal(size=(1, 300))  # wide rows with the same law, and something that stays as it is
+    wide = 5 + x @ spread + rng.normal(size=(40, 1, 300))
+    model = Autoregression.fit(wide, np.ones(wide.shape, bool), u, 2)
+    assert model.basis.shape == (300, 256)
+    got = model.predict(wide[:, :20], np.ones((40, 20, 300), bool), u, 5)
+    np.testing.assert_allclose(got - wide[:, 19:20], (path[:, 20:] - path[:, 19:20]) @ spread, atol=0.2)
 
 
 def test_deep_models_are_continued_by_draws(pushed):

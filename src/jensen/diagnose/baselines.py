@@ -10,7 +10,11 @@ MOST_LAGS = 8
 """Most past observations that the autoregression looks at."""
 
 MOST_COLUMNS = 256
-"""Columns of past observations it looks at; two observations at least, so that it can see a velocity."""
+"""Columns of past observations it looks at; two observations at least, so that it can see a velocity. Wider x
+is seen through so many of its principal components."""
+
+MOST_ROWS = 1000
+"""Steps that principal components are taken of."""
 
 RIDGES = 10.0 ** np.arange(-7, 4)
 """Penalties tried, relative to the mean variance of a regressor."""
@@ -39,16 +43,18 @@ def column_scales(x: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 @dataclass(frozen=True)
 class Autoregression:
-    """x_{t+1} = x_t + W [x_t, …, x_{t−p+1}, u_t, …, u_{t−p+1}, 1], by ridge regression.
+    """x_{t+1} = x_t + B W [Bᵀx_t, …, Bᵀx_{t−p+1}, u_t, …, u_{t−p+1}, 1], by ridge regression.
 
-    Columns of x are standardized. The penalty pulls towards the last value; generalized cross-validation
-    chooses it.
+    Columns are standardized. The penalty pulls towards the last value; generalized cross-validation chooses
+    it. B has the principal components of x where x is wide (with one unit for all columns), else B = 1.
 
     Attributes:
-        weights: W, (p (D + U) + 1, D).
+        weights: W, transposed, (p (R + U) + 1, R).
         lags: p.
-        mean: Means of the columns.
-        std: Their standard deviations.
+        mean: Means of the columns of x.
+        std: Their units.
+        basis: B, (D, R).
+        unit: Units of u.
 
     References:
         Golub, Heath & Wahba 1979 (generalized cross-validation).
@@ -58,6 +64,8 @@ class Autoregression:
     lags: int
     mean: np.ndarray
     std: np.ndarray
+    basis: np.ndarray
+    unit: np.ndarray
 
     @classmethod
     def fit(cls, x: np.ndarray, seen: np.ndarray, inputs: np.ndarray, lags: int) -> Autoregression:
@@ -70,8 +78,13 @@ class Autoregression:
             lags: p, or fewer where sequences are shorter.
         """
         mean, std = column_scales(x, seen)
-        lags = min(lags, max(x.shape[1] - 1, 1))
+        lags, wide = min(lags, max(x.shape[1] - 1, 1)), x.shape[2] > MOST_COLUMNS
+        std = np.full_like(std, np.sqrt((std**2).mean())) if wide else std
         y = (carried(x, seen, mean) - mean) / std
+        basis = _components(y[seen.any(2)]) if wide else np.eye(x.shape[2])
+        unit = np.sqrt((inputs**2).mean((0, 1)))
+        unit = np.where(unit > 0, unit, 1.0)
+        y, inputs = y @ basis, inputs / unit
         columns, d = lags * (y.shape[2] + inputs.shape[2]) + 1, y.shape[2]
         gram, cross, square, count = np.zeros((columns, columns)), np.zeros((columns, d)), 0.0, 0
         for row, there, u in zip(y, np.any(seen, axis=2, keepdims=False), inputs, strict=True):
@@ -80,7 +93,7 @@ class Autoregression:
             target = row[ends] - row[ends - 1]
             gram, cross = gram + design.T @ design, cross + design.T @ target
             square, count = square + (target**2).sum(), count + len(ends)
-        return cls(_ridge(gram, cross, square, count), lags, mean, std)
+        return cls(_ridge(gram, cross, square, count), lags, mean, std, basis, unit)
 
     def predict(self, x: np.ndarray, seen: np.ndarray, inputs: np.ndarray, horizon: int) -> np.ndarray:
         """Go on from the end of contexts of one length, (W, t, D), each step fed with the one before.
@@ -91,14 +104,22 @@ class Autoregression:
             inputs: (W, ≥ t + horizon − 1, U).
             horizon: Steps to go on.
         """
-        y = (carried(x, seen, self.mean) - self.mean) / self.std
-        t, path = x.shape[1], y[:, -self.lags :]
+        filled = carried(x, seen, self.mean)
+        t, path = x.shape[1], (filled[:, -self.lags :] - self.mean) / self.std @ self.basis
+        inputs = inputs / self.unit
         for h in range(horizon):
             u = inputs[:, t + h - self.lags : t + h]
             past = [part[:, ::-1].reshape(len(x), -1) for part in (path[:, -self.lags :], u)]
             new = path[:, -1] + np.concatenate([*past, np.ones((len(x), 1))], 1) @ self.weights
             path = np.concatenate([path, new[:, None]], 1)
-        return self.mean + self.std * path[:, self.lags :]
+        moved = path[:, self.lags :] - path[:, self.lags - 1, None]
+        return filled[:, -1:] + self.std * (moved @ self.basis.T)
+
+
+def _components(y: np.ndarray) -> np.ndarray:
+    """Return the leading principal directions of rows, (D, R), from some of them evenly spread."""
+    some = y[:: -(-len(y) // MOST_ROWS)] if len(y) else y
+    return np.linalg.svd(some, full_matrices=False)[2][:MOST_COLUMNS].T
 
 
 def lags_for(columns: int, most: int) -> int:

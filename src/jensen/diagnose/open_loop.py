@@ -100,8 +100,8 @@ def open_loop(
 
     From x_{1:t} and all actions, the model continues its latents; the mean of E[x | z] over draws (exact for
     ``HMM`` and ``LinearGaussianSSM``) is compared with what happened, and so are, on the same entries, the
-    last value observed, the columns' means, and a linear autoregression of at most 8 past observations (256
-    columns of them) that is given the same actions.
+    last value observed, the columns' means, and a linear autoregression that is given the same actions: of at
+    most 8 past observations, of 2 where there are many columns, of principal components beyond 256.
 
     Args:
         fitted: What ``fit.*`` returned, or an ``Inference``.
