@@ -3,10 +3,9 @@
     JENSEN_DATA=... python bench/cmu.py --latent 6 --seed 0
 
 62 channels, 31 training and 2 held-out sequences. After every prefix of at least ``CONTEXT`` steps of a
-held-out sequence the next 30 steps are predicted by the mean over draws of the model's rollout. Errors are
-root mean squares, every channel divided by its standard deviation over the training set. Five training
-sequences, taken by the seed, choose the epoch of the deep model; the linear one is fitted by EM on all 31.
-Copy-last is the persistence forecast.
+held-out sequence the next 30 steps are predicted (``diagnose.open_loop``). Errors are root mean squares,
+every channel divided by its standard deviation over the training set. Five training sequences, taken by the
+seed, choose the epoch of the deep model; the linear one is fitted by EM on all 31.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import numpy as np
 import optax
 
 import jensen as jn
-from jensen import families, fit, gradients, models, objectives, posteriors, use
+from jensen import diagnose, families, fit, gradients, models, objectives, posteriors
 
 CONTEXT, HORIZONS, HELD = 10, (1, 5, 10, 30), 5
 
@@ -46,27 +45,23 @@ def load() -> tuple[fit.Data, fit.Data, np.ndarray]:
     return padded(train, packed["train_lengths"]), padded(test, packed["test_lengths"]), varies
 
 
-def prefixes(data: fit.Data, horizon: int) -> tuple[fit.Data, np.ndarray]:
-    """Return every prefix with ``horizon`` steps to come, and these steps (P, horizon, D)."""
-    x, lengths, ahead = [], [], []
-    for sequence, length in zip(data.x, data.lengths, strict=True):
-        for t in range(CONTEXT, length - horizon + 1):
-            x.append(np.where(np.arange(len(sequence))[:, None] < t, sequence, 0))
-            lengths.append(t)
-            ahead.append(sequence[t : t + horizon])
-    return fit.Data(np.stack(x), lengths=np.array(lengths)), np.stack(ahead)
+def errors(fitted: Any, data: fit.Data, train: fit.Data, draws: int, key: jax.Array) -> diagnose.OpenLoop:
+    """Return the errors by steps ahead, from every step on that has enough before and after it."""
+    return diagnose.open_loop(
+        fitted,
+        data,
+        context=CONTEXT,
+        horizon=max(HORIZONS),
+        stride=1,
+        train=train,
+        num_samples=draws,
+        key=key,
+    )
 
 
-def errors(fitted: Any, data: fit.Data, draws: int, key: jax.Array) -> dict[str, float]:
-    """Return the root-mean-square error at each horizon, and averaged up to the longest."""
-    contexts, ahead = prefixes(data, max(HORIZONS))
-    if fitted is None:
-        last = contexts.x[np.arange(contexts.num_data), contexts.lengths - 1]
-        mean = np.broadcast_to(last[:, None], ahead.shape)
-    else:
-        mean = use.rollout(fitted, contexts, horizon=max(HORIZONS), key=key, num_samples=draws).mean
-    square = ((mean - ahead) ** 2).mean((0, 2))
-    return {str(h): float(np.sqrt(square[h - 1])) for h in HORIZONS} | {"all": float(np.sqrt(square.mean()))}
+def picked(curve: np.ndarray) -> dict[str, float]:
+    """Return the errors at some horizons, and over all of them."""
+    return {str(h): float(curve[h - 1]) for h in HORIZONS} | {"all": float(np.sqrt((curve**2).mean()))}
 
 
 def deep(train: fit.Data, options: argparse.Namespace) -> fit.Fitted:
@@ -117,7 +112,7 @@ def main() -> None:
     options = parser.parse_args()
     train, test, varies = load()
     to_linear, to_score = jax.random.split(jax.random.key(options.seed + 1))
-    seconds, fits = {}, {"copy-last": None}
+    seconds, fits = {}, {}
     start = time.perf_counter()
     linear = models.LinearGaussianSSM(options.latent, train.data_dim, key=to_linear)
     fits["linear"] = fit.em(linear, train, steps=200)
@@ -125,8 +120,12 @@ def main() -> None:
     start = time.perf_counter()
     fits["deep"] = deep(train, options)
     seconds["deep"] = time.perf_counter() - start
-    result: dict[str, Any] = {
-        name: errors(fitted, test, options.draws, to_score) for name, fitted in fits.items()
+    found = {n: errors(fitted, test, train, options.draws, to_score) for n, fitted in fits.items()}
+    result: dict[str, Any] = {name: picked(errors.model) for name, errors in found.items()}
+    result |= {
+        "copy-last": picked(found["deep"].copy_last),
+        "mean": picked(found["deep"].mean),
+        "autoregression": picked(found["deep"].linear),
     }
     result |= {"seconds": seconds, "channels": int(varies.sum()), "stop": fits["deep"].stop_reason}
     result |= {"options": vars(options)}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ import pytest
 from jensen.cli.shell import persistent_interrupts
 
 WORDS = ["fit", "vae", "digits", "--steps", "200000", "--validation", "0", "--widths", "16", "--out", "run"]
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_count() -> Iterator[None]:
+    """Shells start what runs in the background with interrupts ignored; here they count."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def interrupted(folder: Path, delay: float) -> tuple[int, str]:
