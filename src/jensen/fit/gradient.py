@@ -117,7 +117,7 @@ def gradient(
     course = Course(split, calendar, num_data=data.num_data, validation=held_out, stop=stop, session=session)
     state, reason = _climb(program, course, course.resume(state), split.frozen, rows, loss)
     reason = reason or ("epochs" if steps is None else "steps")
-    facts = {"batch_size": batch_size or data.num_data, "steps_per_epoch": per_epoch}
+    facts: dict[str, Any] = {"batch_size": batch_size or data.num_data, "steps_per_epoch": per_epoch}
     if batches is not None:
         facts["batches"] = repr(batches)
     fitted = Fitted(

@@ -150,7 +150,7 @@ class SomeWindows(AbstractPlan):
         return Datum(
             cut(rows.x),
             jax.tree.map(cut, rows.cond),
-            rows.index[which],
+            None if rows.index is None else rows.index[which],
             None if rows.mask is None else cut(rows.mask),
             end - warm,
             jnp.broadcast_to(scale, which.shape) if rows.weight is None else scale * rows.weight[which],
@@ -193,6 +193,7 @@ class LikeLengths(AbstractPlan):
         """
         to_rows, to_batches, *to_groups = jax.random.split(key, 2 + self.shapes)
         total = sum(self.batches)
+        assert rows.steps is not None  # the plan is made from them
         some = jax.random.permutation(to_rows, rows.x.shape[0])[: total * self.size]
         ranked = some[jnp.argsort(rows.steps[some], stable=True)]
         groups = jnp.split(ranked, np.cumsum(self.batches)[:-1] * self.size)
