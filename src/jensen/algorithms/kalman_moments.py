@@ -6,6 +6,7 @@ from the triangular roots of the filter, no covariances of z subtracted, so smal
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,13 +17,12 @@ from jensen.algorithms.kalman import (
     Filtered,
     Smoothed,
     apply,
-    filter,
     product,
     real_steps,
-    smooth,
     solve_lower,
     solve_lower_t,
 )
+from jensen.algorithms.kalman_engines import ENGINES
 from jensen.typing import Array, Float, Int, Scalar
 
 
@@ -94,24 +94,33 @@ def _left(
     return eye - solve_lower(root, half.mT)
 
 
-@jax.custom_vjp
-def log_likelihood(chain: Chain, steps: Int[Array, ""] | None = None) -> Scalar:
+def log_likelihood(chain: Chain, steps: Int[Array, ""] | None = None, engine: str = "serial") -> Scalar:
     """Return log p(x_{1:T}) without the constant −½ log 2π of each observed entry.
 
     Its derivative is the posterior mean of the complete log-density's (Fisher's identity): one smoother, no
     differentiation through the filter. First derivatives in reverse mode only.
+
+    Args:
+        chain: The model with its observations.
+        steps: Number of real steps; ``None`` for all.
+        engine: ``"serial"`` or ``"parallel"``.
     """
-    return filter(chain, steps).log_likelihood
+    return _log_likelihood(chain, steps, engine)
 
 
-def _forward(chain: Chain, steps: Int[Array, ""] | None) -> tuple[Scalar, tuple]:
-    filtered = filter(chain, steps)
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _log_likelihood(chain: Chain, steps: Int[Array, ""] | None, engine: str) -> Scalar:
+    return ENGINES[engine].filter(chain, steps).log_likelihood
+
+
+def _forward(chain: Chain, steps: Int[Array, ""] | None, engine: str) -> tuple[Scalar, tuple]:
+    filtered = ENGINES[engine].filter(chain, steps)
     return filtered.log_likelihood, (chain, filtered, steps)
 
 
-def _backward(kept: tuple, cotangent: Scalar) -> tuple[Chain, None]:
+def _backward(engine: str, kept: tuple, cotangent: Scalar) -> tuple[Chain, None]:
     chain, filtered, steps = kept
-    smoothed = smooth(filtered, steps)
+    smoothed = ENGINES[engine].smooth(filtered, steps)
     e = noises(chain, filtered, smoothed, steps)
     mean = smoothed.mean
     to_state = jnp.einsum("ti,tj->tij", e.state_mean, mean[:-1]) + e.state_cross
@@ -144,4 +153,4 @@ def _through(root: Array, stack: Float[Array, "t n m"], ndim: int) -> Array:
     return each if ndim == 3 else each.sum(0)
 
 
-log_likelihood.defvjp(_forward, _backward)
+_log_likelihood.defvjp(_forward, _backward)

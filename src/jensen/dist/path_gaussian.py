@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jensen.algorithms import kalman
+from jensen.algorithms.kalman_engines import ENGINES
 from jensen.algorithms.linalg import solve_lower
 from jensen.dist.protocol import AbstractDensity, AbstractMoments, Reparameterized
 from jensen.errors import InputError
@@ -22,15 +24,17 @@ class GaussianPath(AbstractDensity, AbstractMoments):
     Attributes:
         filtered: What the filter left.
         steps: Number of real steps; ``None`` for all.
+        engine: ``"serial"`` or ``"parallel"``, how the smoother runs.
     """
 
     filtered: kalman.Filtered
     steps: Int[Array, ""] | None = None
+    engine: str = eqx.field(static=True, default="serial")
 
     @property
     def smoothed(self) -> kalman.Smoothed:
         """Means, covariances and lag-one cross-covariances given all observations."""
-        return kalman.smooth(self.filtered, self.steps)
+        return ENGINES[self.engine].smooth(self.filtered, self.steps)
 
     @property
     def mean(self) -> Float[Array, "t n"]:

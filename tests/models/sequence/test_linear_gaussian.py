@@ -260,6 +260,29 @@ def test_em_ends_where_the_gradient_of_the_evidence_vanishes_and_gradient_ascent
     assert abs(value - fitted.history.bound[-1]) < 0.05  # nats a sequence of 30 steps
 
 
+def test_both_engines_give_one_model():
+    x, u = _data(num=3, steps=20)
+    rng = np.random.default_rng(7)
+    data = fit.Data(x, cond=u, lengths=[20, 13, 1], mask=rng.random(x.shape) > 0.2)
+    fits = [
+        fit.em(LinearGaussianSSM(LATENT, D, U, engine=engine, key=KEY), data, steps=3, tolerance=0.0)
+        for engine in ("serial", "parallel")
+    ]
+    serial, parallel = (fitted.model for fitted in fits)
+    assert (serial.engine, parallel.engine) == ("serial", "parallel")
+    np.testing.assert_allclose(fits[0].history.bound, fits[1].history.bound, rtol=1e-4)
+    datum = jax.tree.map(lambda leaf: jnp.asarray(leaf[1]), data.rows())
+    slope = eqx.filter_jit(eqx.filter_value_and_grad(lambda model: model.log_evidence(datum)))
+    other = eqx.tree_at(lambda model: model.engine, serial, "parallel")
+    for got, expected in zip(jax.tree.leaves(slope(other)), jax.tree.leaves(slope(serial)), strict=True):
+        largest = float(np.abs(expected).max()) if np.size(expected) else 0.0
+        np.testing.assert_allclose(got, expected, atol=1e-3 * max(1.0, largest))
+    mean = eqx.filter_jit(lambda model: model.posterior(datum).mean)
+    np.testing.assert_allclose(mean(other), mean(serial), atol=1e-4)
+    with pytest.raises(InputError, match=r"engine 'paralel' is unknown \(did you mean 'parallel'"):
+        LinearGaussianSSM(LATENT, D, engine="paralel", key=KEY)
+
+
 def test_a_start_from_data_is_near_and_short_data_are_survived():
     x, u = _data(num=12, steps=40)
     fitted = fit.em(LinearGaussianSSM(LATENT, D, U, key=KEY), fit.Data(x, cond=u), steps=30)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.algorithms import kalman, kalman_moments
+from jensen.algorithms.kalman_engines import ENGINES
 from jensen.core import (
     AbstractCarryModel,
     ChecksData,
@@ -63,10 +64,12 @@ class LinearGaussianSSM(
         data_dim: Number D of columns.
         input_dim: Number U of inputs a step.
         input_to: ``"both"``, or ``"transition"`` for D = 0; then T − 1 rows of inputs are enough.
+        engine: ``"serial"``, or ``"parallel"`` for all steps at once: on many cores, where sequences are long
+            and few. The two agree up to rounding; only the serial one keeps every bit under padding.
         key: Randomness of the parameters before any data is seen.
 
     Raises:
-        InputError: If a number is not positive, or ``input_to`` is unknown.
+        InputError: If a number is not positive, or ``input_to`` or ``engine`` is unknown.
 
     Example:
         >>> import jax, numpy as np
@@ -87,10 +90,18 @@ class LinearGaussianSSM(
     data_dim: int
     input_dim: int
     input_to: str
+    engine: str
     initialized: bool
 
     def __init__(
-        self, latent_dim: int, data_dim: int, input_dim: int = 0, *, input_to: str = "both", key: PRNGKey
+        self,
+        latent_dim: int,
+        data_dim: int,
+        input_dim: int = 0,
+        *,
+        input_to: str = "both",
+        engine: str = "serial",
+        key: PRNGKey,
     ):
         if latent_dim < 1 or data_dim < 1 or input_dim < 0:
             raise InputError(
@@ -101,6 +112,8 @@ class LinearGaussianSSM(
             raise InputError(
                 f"LinearGaussianSSM: input_to {input_to!r} is unknown{nearest(input_to, INPUT_TO)}"
             )
+        if engine not in ENGINES:
+            raise InputError(f"LinearGaussianSSM: engine {engine!r} is unknown{nearest(engine, ENGINES)}")
         n, eye = latent_dim, jnp.eye(latent_dim)
         seen = input_dim if input_to == "both" else 0
         self.start = Initial(jnp.zeros(n), Noise.of(eye))
@@ -113,7 +126,7 @@ class LinearGaussianSSM(
         )
         self.frame, self.input_frame = Frame.identity(data_dim), Frame.identity(input_dim)
         self.latent_dim, self.data_dim, self.input_dim = latent_dim, data_dim, input_dim
-        self.input_to = input_to
+        self.input_to, self.engine = input_to, engine
         self.initialized = False
 
     @classmethod
@@ -127,6 +140,7 @@ class LinearGaussianSSM(
         initial: tuple[Any, Any],
         inputs: tuple[Any, Any] | None = None,
         offsets: tuple[Any, Any] | None = None,
+        engine: str = "serial",
     ) -> LinearGaussianSSM:
         """Return the model of these parameters, in the data's own units; fits start from it.
 
@@ -138,6 +152,7 @@ class LinearGaussianSSM(
             initial: m (n,) and P (n, n).
             inputs: B (n, U) and D (D, U), the latter ``None`` where inputs do not reach x.
             offsets: b (n,) and d (D,).
+            engine: As of the model.
 
         Raises:
             InputError: If shapes disagree, or a covariance is not positive semi-definite (named).
@@ -154,9 +169,8 @@ class LinearGaussianSSM(
         d, n = parts[2].matrix.shape
         direct = parts[2].inputs.shape[1] > 0
         width = parts[1].inputs.shape[1]
-        new = cls(
-            n, d, width, input_to="both" if direct or not width else "transition", key=jax.random.key(0)
-        )
+        input_to = "both" if direct or not width else "transition"
+        new = cls(n, d, width, input_to=input_to, engine=engine, key=jax.random.key(0))
         return eqx.tree_at(
             lambda m: (m.start, m.dynamics, m.emission, m.frame, m.initialized), new, (*parts, True)
         )
@@ -198,15 +212,16 @@ class LinearGaussianSSM(
 
         Its gradient is that of the expected complete log-density, by one smoother.
         """
-        return kalman_moments.log_likelihood(self.chain(datum), _steps(datum)) - self._constant(datum)
+        likelihood = kalman_moments.log_likelihood(self.chain(datum), _steps(datum), self.engine)
+        return likelihood - self._constant(datum)
 
     def posterior(self, datum: Datum) -> GaussianPath:
         """Return p(z_{1:T} | x_{1:T}); it samples paths and has smoothed moments."""
-        return GaussianPath(self.filtered(datum), _steps(datum))
+        return GaussianPath(self.filtered(datum), _steps(datum), self.engine)
 
     def filtered(self, datum: Datum) -> kalman.Filtered:
         """Return moments of z_t and z_{t+1} given x_{1:t}, for every step."""
-        return kalman.filter(self.chain(datum), _steps(datum))
+        return ENGINES[self.engine].filter(self.chain(datum), _steps(datum))
 
     def conditional_mean(self, datum: Datum) -> Float[Array, "t d"]:
         """Return E[x_t | all observed entries], the observed ones and padded steps unchanged."""
@@ -273,8 +288,10 @@ class LinearGaussianSSM(
 
         def one(datum: Datum) -> dict[str, Any]:
             steps, chain, u = _steps(datum), self.chain(datum), self._inputs(datum)
-            filtered = kalman.filter(chain, steps)
-            sums = expected_sums(chain, filtered, u, self.emission.inputs.shape[1], self.seen(datum), steps)
+            engine, direct = ENGINES[self.engine], self.emission.inputs.shape[1]
+            filtered = engine.filter(chain, steps)
+            smoothed = engine.smooth(filtered, steps)
+            sums = expected_sums(chain, filtered, smoothed, u, direct, self.seen(datum), steps)
             evidence = filtered.log_likelihood - self._constant(datum)
             return sums | {"log_evidence": evidence, "weight": jnp.ones(())}
 

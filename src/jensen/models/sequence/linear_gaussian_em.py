@@ -12,6 +12,7 @@ from jensen.typing import Array, Bool, Float, Int
 def expected_sums(
     chain: kalman.Chain,
     filtered: kalman.Filtered,
+    smoothed: kalman.Smoothed,
     u: Float[Array, "t u"],
     to_emission: int,
     seen: Bool[Array, "t d"],
@@ -22,12 +23,12 @@ def expected_sums(
     Args:
         chain: The model with its observations.
         filtered: Its filter.
+        smoothed: Its smoother.
         u: Inputs.
         to_emission: How many of them reach x.
         seen: Observed entries of the real steps.
         steps: Number of real steps.
     """
-    smoothed = kalman.smooth(filtered, steps)
     e = noises(chain, filtered, smoothed, steps)
     t = len(smoothed.mean)
     real = jnp.arange(t) < kalman.real_steps(chain, steps)
