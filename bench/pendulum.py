@@ -30,10 +30,10 @@ EPISODES, HELD_OUT, STEPS = 100, 40, 200
 WINDOW, STRIDE = 50, 25
 HORIZON = 50
 CHOSEN = {
-    ("gaussian", "pixels"): {"beta": 20.0, "kl_balance": None, "scale_rate": 3.0},
-    ("onehot", "pixels"): {"beta": 4.0, "kl_balance": 0.8, "scale_rate": 1.0},
-    ("gaussian", "states"): {"beta": 1.0, "kl_balance": None, "scale_rate": 3.0},
-    ("onehot", "states"): {"beta": 1.0, "kl_balance": 0.8, "scale_rate": 3.0},
+    ("gaussian", "pixels"): {"beta": 20.0, "kl_balance": None, "scale_rate": 3.0, "steps": 2500},
+    ("onehot", "pixels"): {"beta": 12.0, "kl_balance": 0.8, "scale_rate": 1.0, "steps": 3500},
+    ("gaussian", "states"): {"beta": 1.0, "kl_balance": None, "scale_rate": 3.0, "steps": 2500},
+    ("onehot", "states"): {"beta": 1.0, "kl_balance": 0.8, "scale_rate": 3.0, "steps": 2500},
 }
 """Neighbouring pixels err together, which a likelihood of independent ones counts as evidence many times:
 the KL weighs more under pixels, lest the state be all about the picture and the dynamics be left behind."""
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--observations", default="pixels", choices=("pixels", "states"))
     parser.add_argument("--noise", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument(
