@@ -104,7 +104,7 @@ class ByLength:
         >>> import numpy as np
         >>> data = Data(np.random.default_rng(0).normal(size=(40, 100, 2)), lengths=np.arange(40) * 2 + 20)
         >>> ByLength(2).plan(data, 10).lengths
-        (64, 100)
+        (63, 98)
     """
 
     groups: int = 3
