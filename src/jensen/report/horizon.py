@@ -106,7 +106,7 @@ def ahead(inference: Inference, given: Given, paths: Paths | None, *, key: PRNGK
             "Look how long the model's line stays below the others: beyond that many steps it knows no more "
             "of the future than they do."
         )
-        found += [blocks.Text([advice, reading(errors)]), *_errors(errors)]
+        found += [blocks.Text([advice, reading(errors)]), *_errors(errors, given)]
     if paths is not None and paths.data.image_shape is not None:
         found += film(inference, paths, key=to_film)
     return blocks.Section("ahead", "How far ahead it sees", found) if found else None
@@ -129,12 +129,14 @@ def reading(errors: OpenLoop) -> str:
     return f"Here one of the three catches up {first} steps ahead."
 
 
-def _errors(errors: OpenLoop) -> list[Any]:
+def _errors(errors: OpenLoop, given: Given) -> list[Any]:
+    shown, train = split(given)
     noun = "forecast" if errors.num_windows == 1 else f"{errors.num_windows} forecasts"
     caption = (
         f"Root mean squared error, in the data's own units, of {noun} after {errors.context} or more steps "
-        "observed. The three others were fitted on the training sequences and get the same actions."
+        "observed. The three others were fitted on the training sequences"
     )
+    caption += ("." if shown.cond is None else " and get the same actions.") + _whose(train)
     figure = look.drawn(lambda fig: curves(fig.subplots(), errors), height=2.9)
     steps = [h for h in SHOWN if h < errors.horizon] + [errors.horizon]
     rows = [[label, *(_number(getattr(errors, name)[h - 1]) for h in steps)] for name, _, _, label in LINES]
@@ -142,6 +144,13 @@ def _errors(errors: OpenLoop) -> list[Any]:
         blocks.Figure(figure, caption),
         blocks.Table(["steps ahead", *map(str, steps)], rows),
     ]
+
+
+def _whose(train: Sequences | None) -> str:
+    """Say what can be expected of sequences that were trained on."""
+    if train is not None:
+        return " Measured on sequences held out."
+    return " Nothing was held out: model and others know these sequences, and would do worse on new ones."
 
 
 def _number(value: float) -> str:
@@ -202,11 +211,10 @@ def film(inference: Inference, paths: Paths, *, key: PRNGKey) -> list[Any]:
         "Look whether the pictures of the third line still show what those of the first do: the model makes "
         f"them without seeing the {horizon} steps they belong to."
     )
-    name = paths.name(0)
+    name, acts = paths.name(0), "" if data.cond is None else ", then only the actions"
     caption = (
         f"{name[0].upper()}{name[1:]}. Reconstructions see the picture they show; open loop, the model sees "
-        f"{context} steps, then only actions if there are any, and the mean of 16 futures is shown {ahead} "
-        "steps ahead."
+        f"{context} steps{acts}, and the mean of 16 futures is shown {ahead} steps ahead."
     )
     return [blocks.Text([advice]), blocks.Strip(lines, caption)]
 

@@ -21,7 +21,7 @@ BORDER = 1e-3
 
 def dynamics(model: LinearGaussianSSM, paths: Paths | None) -> blocks.Section:
     """States over time, and the eigenvalues of their transition matrix."""
-    values = np.linalg.eigvals(model.transition_matrix)
+    values = np.linalg.eigvals(model.transition_matrix).astype(complex)
     advice = (
         "Look at the eigenvalues of the transition matrix first, for they do not depend on the coordinates "
         f"that z is written in: {stability(values)}."
@@ -51,7 +51,7 @@ def stability(values: np.ndarray) -> str:
     )
 
 
-def in_words(value: complex) -> str:
+def in_words(value: complex | float) -> str:
     """Say what one eigenvalue does.
 
     Example:
@@ -73,7 +73,7 @@ def in_words(value: complex) -> str:
     return f"swings with a period of {2 * np.pi / turn:.3g} steps, {fate}"
 
 
-def _written(value: complex) -> str:
+def _written(value: complex | float) -> str:
     return f"{value.real:.4f}" if abs(value.imag) < 1e-9 else f"{value.real:.4f} ± {abs(value.imag):.4f} i"
 
 
@@ -90,6 +90,9 @@ def circle(ax: Axes, values: np.ndarray) -> None:
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-reach, reach)
     ax.set_aspect("equal")
+    if reach < 2:
+        ax.set_xticks([-1, -0.5, 0, 0.5, 1])
+        ax.set_yticks([-1, -0.5, 0, 0.5, 1])
     ax.set_xlabel("real part")
     ax.set_ylabel("imaginary part")
 

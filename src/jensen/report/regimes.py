@@ -141,12 +141,12 @@ def _emissions(model: HMM, paths: Paths | None) -> list[Any]:
     shown = names[:MANY_COLUMNS]
     if "means" in found:
         std = np.sqrt(variances(model))
-        cells, what = _pairs(found["means"], std), "Means and standard deviations of what each state emits"
+        cells, what = _pairs(found["means"], std), "What each state emits: mean ± sd"
     elif "rates" in found:
         cells, what = [[f"{v:.3g}" for v in row] for row in found["rates"]], "Mean counts of each state"
     else:
         cells = [[_likeliest(p) for p in row] for row in found["probs"]]
-        what = "What each state emits most often: code and probability"
+        what = "Likeliest codes: probability"
     if "input_weights" in found:
         what += ", at inputs zero"
     if len(shown) < len(names):

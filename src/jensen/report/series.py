@@ -32,7 +32,7 @@ HORIZON = 50
 
 LEVEL = 0.9
 REACH = NormalDist().inv_cdf(0.5 + LEVEL / 2)
-PATHS, FUTURES = 64, 200
+PATHS, FUTURES = 64, 400
 
 Given: TypeAlias = Sequences | tuple[Sequences, Sequences]
 """Sequences, or those held out and those trained on."""
@@ -84,7 +84,7 @@ class Paths:
         kind = f"{self.kind} sequence" if self.kind else "sequence"
         if self.data.ids is not None:
             return f"{kind} {self.data.ids[row]}"
-        return f"{kind} {row + 1}" if len(self.data.x) > 1 else f"the {kind}"
+        return f"{kind} {row + 1}" if len(self.data.x) > 1 else f"the one {kind}"
 
 
 def split(given: Given) -> tuple[Sequences, Sequences | None]:
