@@ -123,7 +123,10 @@ def test_other_commands(here: Path, capsys: pytest.CaptureFixture[str]):
     Path("../run/report.html").unlink()
     assert main(["report", "../run"]) == 0 and Path("../run/report.html").stat().st_size > 1000
     assert main(["info"]) == 0
-    assert "presets    gaussian, gmm, fa, ppca, vae, iwae, dvae, hmm, lgssm, dmm, rssm" in capsys.readouterr().out
+    assert (
+        "presets    gaussian, gmm, fa, ppca, vae, iwae, dvae, hmm, lgssm, dmm, rssm"
+        in capsys.readouterr().out
+    )
     assert main(["fit", "--resume", "../run"]) == 0
     assert capsys.readouterr().out == "../run is finished; its report: ../run/report.html\n"
 
