@@ -160,7 +160,8 @@ def _why_likelihood(job: Job, kind: str) -> str:
     why = f"values are {values.get(kind, 'counts' if kind == 'count' else 'real numbers')}"
     other = ""
     if job.preset == "hmm" and kind in ("bytes", "count"):
-        other = "; for codes of categories add --likelihood categorical"
+        named = {"poisson": "counts", "categorical": "codes of categories"}
+        other = "".join(f"; for {what} add --likelihood {name}" for name, what in named.items() if name != law)
     elif job.preset != "hmm" and kind in ("unit", "bytes"):
         other = "; for bernoulli add --binarize threshold, or sample"
     return f"likelihood {law}: {why}{other}"
