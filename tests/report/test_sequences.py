@@ -129,7 +129,8 @@ def test_eigenvalues_in_words(value: complex, said: str) -> None:
 def test_bands_and_forecasts_are_those_of_use(turning: Fitted, ragged: Sequences) -> None:
     """Signal and noise add up; forecasts go on after each sequence's own end."""
     found = series.paths(turning.inference, ragged, key=KEY)
-    assert found is not None and found.spread is not None and found.known is not None
+    assert found is not None and found.signal is not None
+    assert found.spread is not None and found.known is not None
     np.testing.assert_array_equal(found.data.lengths, [12, 1, 7])  # the unobserved one last
     states = use.smooth(turning, Data.of(found.data))
     np.testing.assert_allclose(found.signal, states.signal, rtol=1e-6)
@@ -139,6 +140,7 @@ def test_bands_and_forecasts_are_those_of_use(turning: Fitted, ragged: Sequences
     assert ahead is not None and not ahead.known and ahead.mean.shape == (3, 3, 2)
     expected = use.forecast(turning, Data.of(found.data), horizon=3)
     np.testing.assert_allclose(ahead.mean, expected.mean, rtol=1e-6)
+    assert ahead.upper is not None and expected.upper is not None
     np.testing.assert_allclose(ahead.upper, expected.upper, rtol=1e-6)
 
 

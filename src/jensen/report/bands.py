@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PANELS = 4
 """Most columns, or latents, drawn of a sequence."""
 
-MOST_DRAWN = 400
+MOST_DRAWN = 300
 """Steps drawn, the last ones of a sequence."""
 
 PERCENT = f"{100 * LEVEL:.0f}%"

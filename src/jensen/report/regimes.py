@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SEQUENCES, SERIES, MANY_COLUMNS, CATEGORIES = 2, 2, 8, 3
+MOST_STATES = 30
+"""States whose probability is drawn, those used most."""
 
 
 def regimes(model: HMM, paths: Paths | None) -> blocks.Section:
@@ -76,9 +78,9 @@ def coloured(ax: Axes, t: np.ndarray, state: np.ndarray) -> None:
 def _stacked(ax: Axes, t: np.ndarray, probs: np.ndarray) -> None:
     edges = np.append(t - 0.5, t[-1] + 0.5)
     floor = np.zeros(len(t))
-    for k in range(probs.shape[1]):
+    for k in np.sort(np.argsort(-probs.sum(0), kind="stable")[:MOST_STATES]):
         top = floor + probs[:, k]
-        ax.stairs(top, edges, baseline=floor, fill=True, color=colour(k), alpha=0.75, lw=0)
+        ax.stairs(top, edges, baseline=floor, fill=True, color=colour(int(k)), alpha=0.75, lw=0)
         floor = top
     ax.set_ylim(0, 1)
     ax.set_ylabel("probability")
