@@ -161,7 +161,8 @@ def _why_likelihood(job: Job, kind: str) -> str:
     other = ""
     if job.preset == "hmm" and kind in ("bytes", "count"):
         named = {"poisson": "counts", "categorical": "codes of categories"}
-        other = "".join(f"; for {what} add --likelihood {name}" for name, what in named.items() if name != law)
+        left = [(what, name) for name, what in named.items() if name != law]
+        other = "".join(f"; for {what} add --likelihood {name}" for what, name in left)
     elif job.preset != "hmm" and kind in ("unit", "bytes"):
         other = "; for bernoulli add --binarize threshold, or sample"
     return f"likelihood {law}: {why}{other}"
