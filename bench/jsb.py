@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--patience", type=int, default=30)
     parser.add_argument("--batch-size", type=int, default=20)
+    parser.add_argument("--groups", type=int, default=1, help="batches by length, in so many groups")
     parser.add_argument("--learning-rate", type=float, default=8e-3)
     parser.add_argument("--weight-decay", type=float, default=0.1)
     parser.add_argument("--latent", type=int, default=32)
@@ -122,6 +123,7 @@ def main() -> None:
         optimizer=optimizer,
         epochs=options.epochs,
         batch_size=options.batch_size,
+        batches=fit.ByLength(options.groups) if options.groups > 1 else None,
         validation=data["valid"],
         stop=fit.Patience(options.patience),
     )
