@@ -455,7 +455,7 @@ def test_what_the_type_checks_of_the_tests_would_catch_first():
     """Annotations are only enforced in the tests; a user meets these words."""
     code = """
 import jax, jensen as jn, numpy as np, optax
-from jensen import diagnose, fit, models, objectives, posteriors, gradients, use
+from jensen import diagnose, families, fit, models, objectives, posteriors, gradients, use
 model = models.Decoder(2, 1, key=jax.random.key(0))
 for call in (
     lambda: fit.em(model, [[0.0, 1.0], [1.0, 0.0]]),
@@ -475,6 +475,14 @@ for call in (
     lambda: use.sample(four, 3, key=np.random.default_rng(0)),
     lambda: diagnose.gap(four, x, key=0),
     lambda: diagnose.evidence(four, x, key=0),
+    lambda: fit.evaluate(four, x, key=0),
+    *(lambda make=make: make(2, 2, key=0) for make in (
+        models.Decoder, models.FactorAnalysis, models.GaussianMixture, models.HMM, models.NeuralStateSpace,
+        models.ProbabilisticPCA,
+    )),
+    lambda: models.RSSM(2, 0, key=0),
+    lambda: posteriors.Amortized(families.DiagGaussian(2), data_dim=2, key=0),
+    lambda: posteriors.Global(families.DiagGaussian(2), key=0),
 ):
     try:
         call()
@@ -487,7 +495,7 @@ for call in (
         "Reparam is not a model: Inference takes (model, posterior, objective, gradient) in this order",
         *4 * ["key must be a key, as jax.random.key(0) makes it, not int"],
         "key must be a key, as jax.random.key(0) makes it, not Generator",
-        *2 * ["key must be a key, as jax.random.key(0) makes it, not int"],
+        *12 * ["key must be a key, as jax.random.key(0) makes it, not int"],
     ]
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import Datum, Inference
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.fit.data import Data
 from jensen.fit.enter import centred, to_device
 from jensen.fit.fingerprint import Static
@@ -102,6 +102,7 @@ def evaluate(
     Raises:
         InputError: If x does not fit the model, or a count is not positive.
     """
+    check_key(key)
     if repeats < 1 or (batch_size is not None and batch_size < 1):
         raise InputError(f"evaluate: repeats={repeats}, batch_size={batch_size}; both must be at least 1")
     data = Data.of(x)

@@ -18,7 +18,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractDistribution
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.families import AbstractFamily
 from jensen.nets import MLP, Frame, column_means
 from jensen.posteriors.rules import family_matches_prior, no_paths
@@ -68,6 +68,7 @@ class Amortized(HasFamily, InitializesFromData):
         net: Any = None,
         cond_dim: int = 0,
     ):
+        check_key(key)
         if data_dim < 1:
             raise InputError(f"Amortized: data_dim is {data_dim}; it must be the number of columns of x")
         self.family = family

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jensen.core import Datum
+from jensen.errors import check_key
 from jensen.families import AbstractFamily
 from jensen.nets import GRU, Merge
 from jensen.posteriors.stepwise import AbstractStepwise, Encoder, before, checked, small_head
@@ -61,6 +62,7 @@ class Filtering(AbstractStepwise):
         memory: int | None = None,
         key: PRNGKey,
     ):
+        check_key(key)
         model = checked("Filtering", like)
         keys = jax.random.split(key, 3)
         memory = (0 if model.remembers else widths[0]) if memory is None else memory

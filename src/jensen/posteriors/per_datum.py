@@ -16,7 +16,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractDistribution
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.families import AbstractFamily, AbstractPathFamily
 from jensen.posteriors.rules import family_matches_prior
 from jensen.typing import Array, Float, PRNGKey
@@ -42,6 +42,7 @@ class PerDatum(HasFamily, IndexesData):
     num_data: int
 
     def __init__(self, family: AbstractFamily, *, num_data: int, key: PRNGKey):
+        check_key(key)
         if num_data < 1:
             raise InputError(f"PerDatum: num_data is {num_data}; it must be the number of training rows")
         self.family = family

@@ -13,6 +13,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractDistribution
+from jensen.errors import check_key
 from jensen.families import AbstractFamily
 from jensen.posteriors.rules import family_matches_prior
 from jensen.typing import Array, Float, PRNGKey
@@ -33,6 +34,7 @@ class Global(HasFamily, SharesLatent):
     params: Float[Array, "p"]
 
     def __init__(self, family: AbstractFamily, *, key: PRNGKey):
+        check_key(key)
         self.family = family
         self.params = family.initial_params()
 

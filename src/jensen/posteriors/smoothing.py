@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jensen.core import Datum
+from jensen.errors import check_key
 from jensen.families import AbstractFamily
 from jensen.nets import GRU, Merge
 from jensen.posteriors.stepwise import AbstractStepwise, Encoder, before, checked, small_head
@@ -64,6 +65,7 @@ class Smoothing(AbstractStepwise):
         memory: int | None = None,
         key: PRNGKey,
     ):
+        check_key(key)
         model = checked("Smoothing", like)
         keys = jax.random.split(key, 3)
         memory = memory or widths[0]

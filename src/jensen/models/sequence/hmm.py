@@ -21,7 +21,7 @@ from jensen.core import (
     Simulates,
 )
 from jensen.dist import AbstractDistribution, AbstractObservation, Categorical, MarkovPath
-from jensen.errors import InputError, nearest
+from jensen.errors import InputError, check_key, nearest
 from jensen.models.sequence.emission_counts import CategoricalEmission, PoissonEmission
 from jensen.models.sequence.emission_gaussian import GaussianEmission
 from jensen.models.sequence.emissions import LOG_ZERO, AbstractEmission, as_logits, counted, log_probs
@@ -99,6 +99,7 @@ class HMM(
         input_dim: int = 0,
         key: PRNGKey,
     ):
+        check_key(key)
         if num_states < 1 or data_dim < 1 or input_dim < 0:
             raise InputError(
                 f"HMM: num_states={num_states}, data_dim={data_dim}, input_dim={input_dim}; "

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jensen import dist, families
 from jensen.core import Datum, HasMarkovLatents
-from jensen.errors import InputError, nearest
+from jensen.errors import InputError, check_key, nearest
 from jensen.models import likelihoods
 from jensen.models.sequence.recurrent import AbstractRecurrentModel, decoder_net, previous, started
 from jensen.models.sequence.transitions import TRANSITIONS, transition_net
@@ -75,6 +75,7 @@ class NeuralStateSpace(AbstractRecurrentModel, HasMarkovLatents):
         cond_dim: int = 0,
         key: PRNGKey,
     ):
+        check_key(key)
         if data_dim < 1 or cond_dim < 0:
             raise InputError(f"NeuralStateSpace: data_dim={data_dim}, cond_dim={cond_dim}; at least 1 and 0")
         if isinstance(transition, str) and transition not in TRANSITIONS:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jensen import dist, families
 from jensen.core import Datum
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.models import likelihoods
 from jensen.models.sequence.recurrent import AbstractRecurrentModel, Heads, decoder_net, previous, started
 from jensen.nets import GRU, MLP
@@ -87,6 +87,7 @@ class RSSM(AbstractRecurrentModel):
         decoder: Sequence[int] | eqx.Module = (200,),
         key: PRNGKey,
     ):
+        check_key(key)
         if obs_dim < 1 or action_dim < 0 or deter_dim < 1:
             raise InputError(
                 f"RSSM: obs_dim={obs_dim}, action_dim={action_dim}, deter_dim={deter_dim}; "

@@ -19,7 +19,7 @@ from jensen.core import (
     Simulates,
 )
 from jensen.dist import AbstractDensity, AbstractObservation, log_prob_observed
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.models import likelihoods, priors
 from jensen.nets import MLP
 from jensen.typing import Array, Float, PRNGKey, Scalar
@@ -70,6 +70,7 @@ class Decoder(HasObservation, HasLatentDim, Simulates, ChecksData, InitializesFr
         activation: Callable[[Array], Array] = jnp.tanh,
         key: PRNGKey,
     ):
+        check_key(key)
         if data_dim < 1:
             raise InputError(f"Decoder: data_dim is {data_dim}; it must be the number of columns of x")
         if prior is None:

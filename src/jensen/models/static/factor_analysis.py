@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.dist import AbstractDistribution, FullGaussian
+from jensen.errors import check_key
 from jensen.models.static.components import Components
 from jensen.models.static.factor_covariance import AbstractFactorCovariance, FactorCovariance
 from jensen.models.static.factor_model import AbstractFactorModel, check_dimensions, factor_frame, started
@@ -44,6 +45,7 @@ class FactorAnalysis(AbstractFactorModel):
     initialized: bool
 
     def __init__(self, data_dim: int, latent_dim: int, *, key: PRNGKey):
+        check_key(key)
         check_dimensions("FactorAnalysis", data_dim, latent_dim)
         loadings = 0.5 * jax.random.normal(key, (data_dim, latent_dim))
         self.components = Components(

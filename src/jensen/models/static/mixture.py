@@ -11,7 +11,7 @@ import numpy as np
 
 from jensen.core import Datum, HasExactPosterior, HasLatentDim
 from jensen.dist import AbstractDistribution, Categorical
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.models.static.components import Components
 from jensen.models.static.covariance import VARIANCE_FLOOR
 from jensen.models.static.framed import AbstractGaussianModel, frame_of, in_units, standardized
@@ -56,6 +56,7 @@ class GaussianMixture(AbstractGaussianModel, HasLatentDim, HasExactPosterior):
     initialized: bool
 
     def __init__(self, num_components: int, data_dim: int, *, covariance: str = "full", key: PRNGKey):
+        check_key(key)
         if num_components < 1 or data_dim < 1:
             raise InputError(
                 f"GaussianMixture: num_components={num_components}, data_dim={data_dim}; both must be above 0"

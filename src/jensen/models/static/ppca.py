@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.dist import AbstractDistribution, FullGaussian
-from jensen.errors import InputError
+from jensen.errors import InputError, check_key
 from jensen.models.static.components import Components
 from jensen.models.static.factor_covariance import AbstractFactorCovariance, IsotropicFactorCovariance
 from jensen.models.static.factor_model import AbstractFactorModel, check_dimensions, factor_frame, started
@@ -45,6 +45,7 @@ class ProbabilisticPCA(AbstractFactorModel):
     initialized: bool
 
     def __init__(self, data_dim: int, latent_dim: int, *, key: PRNGKey):
+        check_key(key)
         check_dimensions("ProbabilisticPCA", data_dim, latent_dim)
         if latent_dim == data_dim:
             raise InputError(
