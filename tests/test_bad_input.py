@@ -429,6 +429,7 @@ API: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "sequences of other dimensions": (lambda: fit.em(hmm(), X[None, :, :1]), InputError, "X has 1 features, but HMM is expecting 2 features as input."),
     "a ragged list": (lambda: fit.em(hmm(), [X.tolist(), X[:3].tolist()]), InputError, "x holds rows or sequences of unequal length; pad sequences to (N, T, D)"),
     "actions of another length": (lambda: fit.gradient(world(), fit.Data(X[None], cond=np.ones((1, 5, 1))), key=KEY, optimizer=optax.adam(1e-3), epochs=1), InputError, "RSSM: cond must hold actions (1, 12 or 11, 1)"),
+    "an action in the place of is_first": (lambda: fit.gradient(world(), fit.Data(X[None], cond=np.full((1, 12, 2), 0.5)), key=KEY, optimizer=optax.adam(1e-3), epochs=1), InputError, "RSSM: the last column of cond is is_first, 0 or 1, but sequence 0 has 0.5 at step 0; for actions of length 2 make the model with them"),
     "no actions": (lambda: use.rollout(world(), X[None], horizon=3, key=KEY), InputError, "rollout: RSSM takes actions of length 1; pass actions="),
     "horizon without enough actions": (lambda: use.rollout(world(), X[None], np.ones((1, 13, 1)), horizon=3, key=KEY), InputError, "rollout: horizon 3 after 12 observations needs actions (1, 14 or more, U), got (1, 13, 1)"),
     "no horizon": (lambda: use.rollout(world(), X[None], np.ones((1, 13, 1)), horizon=0, key=KEY), InputError, "horizon"),
@@ -454,8 +455,9 @@ def test_library(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_what_the_type_checks_of_the_tests_would_catch_first():
     """Annotations are only enforced in the tests; a user meets these words."""
     code = """
-import jax, jensen as jn, numpy as np, optax
-from jensen import diagnose, families, fit, models, objectives, posteriors, gradients, use
+import jax, jensen as jn, numpy as np, optax, warnings
+warnings.simplefilter("ignore")
+from jensen import datasets, diagnose, families, fit, models, objectives, posteriors, gradients, use
 model = models.Decoder(2, 1, key=jax.random.key(0))
 for call in (
     lambda: fit.em(model, [[0.0, 1.0], [1.0, 0.0]]),
@@ -483,6 +485,12 @@ for call in (
     lambda: models.RSSM(2, 0, key=0),
     lambda: posteriors.Amortized(families.DiagGaussian(2), data_dim=2, key=0),
     lambda: posteriors.Global(families.DiagGaussian(2), key=0),
+    lambda: datasets.load("iris", missing="eror"),
+    lambda: datasets.load_sequences("nile", missing="masked"),
+    lambda: fit.gradient(
+        four, x[None], key=jax.random.key(0), optimizer=optax.adam(0.1), steps=1, batches="bylength"),
+    lambda: use.forecast(fit.em(models.HMM(2, 2, key=jax.random.key(0)), x[None]), x[None], horizon=2.5),
+    lambda: diagnose.collapse(mixture, x, key=jax.random.key(0)),
 ):
     try:
         call()
@@ -496,6 +504,11 @@ for call in (
         *4 * ["key must be a key, as jax.random.key(0) makes it, not int"],
         "key must be a key, as jax.random.key(0) makes it, not Generator",
         *12 * ["key must be a key, as jax.random.key(0) makes it, not int"],
+        "missing='eror' is unknown (did you mean 'error'?): 'error' or 'mask'",
+        "missing='masked' is unknown (did you mean 'mask'?): 'error' or 'mask'",
+        "batches='bylength': give fit.Windows(...), fit.ByLength(...), or nothing",
+        "forecast: horizon=2.5, num_samples=1000; both must be whole numbers, at least 1",
+        "expected an Inference or what fit.* returns, got GaussianMixture",
     ]
 
 

@@ -138,3 +138,12 @@ def test_weighted_means_have_the_error_of_their_rows():
     assert plain == twice
     assert plain.se == pytest.approx(values.std(ddof=1) / 50**0.5)
     assert Estimate.mean(np.array([1.0, 9.0]), np.array([1.0, 0.0])).value == 1.0
+
+
+def test_what_a_fit_returns_will_do():
+    x = np.random.default_rng(0).normal(size=(12, 2))
+    fitted = fit.em(models.Gaussian(2), x)
+    got, same = (diagnose.evidence(f, x, key=jax.random.key(0)) for f in (fitted, fitted.inference))
+    assert got.value == same.value
+    gap = diagnose.gap(fitted, x, key=jax.random.key(0))
+    assert gap.elbo.value == diagnose.gap(fitted.inference, x, key=jax.random.key(0)).elbo.value

@@ -23,6 +23,7 @@ from jensen.errors import InputError, nearest
 
 Reader: TypeAlias = Callable[[Path, Columns], Table]
 
+POLICIES = ("error", "mask")
 READERS: dict[str, Reader] = {
     ".csv": read_csv,
     ".csv.gz": read_csv,
@@ -73,6 +74,7 @@ def load(
         ...
         jensen.errors.InputError: no data set or file 'digit' (did you mean 'digits'?)
     """
+    check_policy(missing)
     given = os.fspath(name_or_path)
     if given in set(SEQUENCES) - set(BUNDLED) or given.startswith(MINARI):
         raise InputError(
@@ -137,6 +139,16 @@ def _not_found(path: Path, given: str) -> str:
     return f"{given}: no such file" + (
         nearest(path.name, close) if close else f" in {str(path.parent)!r}; check the path"
     )
+
+
+def check_policy(missing: str) -> None:
+    """Refuse an unknown policy for missing cells.
+
+    Raises:
+        InputError: It is neither ``"error"`` nor ``"mask"``.
+    """
+    if missing not in POLICIES:
+        raise InputError(f"missing={missing!r} is unknown{nearest(missing, POLICIES)}: 'error' or 'mask'")
 
 
 def finish(table: Table, given: str, name: str, missing: Literal["error", "mask"]) -> Dataset:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jensen.datasets.bundled import BUNDLED, MINARI, SEQUENCES
 from jensen.datasets.episodes import read_minari
-from jensen.datasets.load import finish, reader, stem
+from jensen.datasets.load import check_policy, finish, reader, stem
 from jensen.datasets.sequence_arrays import read_arrays
 from jensen.datasets.sequences import Sequences, checked, padded, runs
 from jensen.datasets.table import Columns, Table, find_column
@@ -55,6 +55,7 @@ def load_sequences(
         >>> load_sequences("nile")
         Sequences('nile', 1 of up to 100 steps x 1 columns, count)
     """
+    check_policy(missing)
     given = os.fspath(name_or_path)
     columns = Columns(sequence, (drop,) if isinstance(drop, str) else tuple(drop), "sequence")
     named = (actions,) if isinstance(actions, str) else tuple(actions)

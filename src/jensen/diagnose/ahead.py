@@ -15,7 +15,7 @@ from jensen.diagnose.progress import Silent
 from jensen.diagnose.rows import per_row
 from jensen.dist import AncestralPath, draw
 from jensen.errors import InputError, check_key
-from jensen.fit import Data, Fitted
+from jensen.fit import Data
 from jensen.fit.enter import centred, check_support, narrowed, origin
 from jensen.models.sequence import LinearGaussianSSM
 from jensen.objectives.stepwise import is_stepwise
@@ -26,15 +26,6 @@ BLOCK = 256
 
 MEMORY = 2**25
 """Most numbers that one compiled call may keep."""
-
-
-def inference_of(fitted: Any) -> Inference:
-    """Return the inference of a ``Fitted``, or the inference given."""
-    if isinstance(fitted, Fitted):
-        return fitted.inference
-    if isinstance(fitted, Inference):
-        return fitted
-    raise InputError(f"expected an Inference or what fit.* returns, got {type(fitted).__name__}")
 
 
 def in_units(inference: Inference, x: np.ndarray) -> np.ndarray:
@@ -87,8 +78,10 @@ def prepared(
     actions = data.cond if actions is None else np.asarray(actions)
     if not is_stepwise(model):
         raise InputError(f"{name}: {type(model).__name__} has no dynamics; use a model of sequences")
-    if horizon < 1 or num_samples < 1:
-        raise InputError(f"{name}: horizon={horizon}, num_samples={num_samples}; both must be at least 1")
+    if not isinstance(horizon, int | np.integer) or horizon < 1 or num_samples < 1:
+        raise InputError(
+            f"{name}: horizon={horizon}, num_samples={num_samples}; both must be whole numbers, at least 1"
+        )
     if data.x.ndim != 3:
         raise InputError(f"{name}: context must be sequences (N, T, D), got shape {data.x.shape}")
     if data.lengths is not None and (data.lengths < 1).any():

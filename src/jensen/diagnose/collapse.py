@@ -12,10 +12,11 @@ import numpy as np
 
 from jensen.core import AbstractCarryModel, AbstractLatentModel, Datum, Inference, SharesLatent, score
 from jensen.diagnose.estimate import Estimate
-from jensen.diagnose.rows import count, look, weight_of
+from jensen.diagnose.rows import count, inference_of, look, weight_of
 from jensen.diagnose.table import columns, number
 from jensen.dist import AbstractDensity, AbstractMoments, DiagGaussian, draw, kl_per_dimension
 from jensen.errors import InputError, check_key
+from jensen.fit import Fitted
 from jensen.typing import PRNGKey
 
 ACTIVE = 0.01
@@ -92,11 +93,11 @@ class Collapse:
         return "\n".join(lines)
 
 
-def collapse(inference: Inference, x: Any, *, key: PRNGKey, rows: int | None = 1000) -> Collapse:
+def collapse(inference: Inference | Fitted, x: Any, *, key: PRNGKey, rows: int | None = 1000) -> Collapse:
     """Say whether q uses the latents.
 
     Args:
-        inference: The fitted choices; the model must know its prior.
+        inference: The fitted choices, or what ``fit.*`` returned; the model must know its prior.
         x: An array (N, D), or ``fit.Data``.
         key: Randomness.
         rows: Look at this many rows, chosen at random; ``None`` for all. The information needs many: it
@@ -111,6 +112,7 @@ def collapse(inference: Inference, x: Any, *, key: PRNGKey, rows: int | None = 1
     References:
         Burda, Grosse & Salakhutdinov 2016 (active units); Hoffman & Johnson 2016, ELBO surgery (information).
     """
+    inference = inference_of(inference)
     model, posterior = inference.bound_model(), inference.posterior
     name = type(inference.model).__name__
     if not isinstance(model, AbstractLatentModel):

@@ -19,8 +19,9 @@ from jensen.diagnose.optimum import knows, optimize, tabled
 from jensen.diagnose.particles import bracketed
 from jensen.diagnose.pooled import Pooled, as_one
 from jensen.diagnose.progress import Progress, shown
-from jensen.diagnose.rows import count, first, look, per_row, weight_of
+from jensen.diagnose.rows import count, first, inference_of, look, per_row, weight_of
 from jensen.errors import InputError, check_key, nearest
+from jensen.fit import Fitted
 from jensen.fit.data import Data
 from jensen.typing import PRNGKey
 
@@ -77,7 +78,7 @@ class Evidence:
 
 
 def evidence(
-    inference: Inference,
+    inference: Inference | Fitted,
     x: Any,
     *,
     key: PRNGKey,
@@ -97,7 +98,7 @@ def evidence(
     one z behind all data, log p(x_1, …, x_N)/N is evaluated, from all rows.
 
     Args:
-        inference: The fitted choices.
+        inference: The fitted choices, or what ``fit.*`` returned.
         x: An array (N, D), or ``fit.Data``.
         key: Randomness; every row gets noise of its own.
         method: ``"auto"``, ``"exact"``, ``"enumerate"``, ``"particle"``, ``"ais"`` or ``"importance"``.
@@ -121,7 +122,7 @@ def evidence(
         >>> diagnose.evidence(inference, [[0.0, 1.0, 1.0], [1.0, 0.0, 1.0]], key=jax.random.key(2)).method
         'enumerate'
     """
-    effort = effort or Effort()
+    effort, inference = effort or Effort(), inference_of(inference)
     check_key(key)
     to_rows, to_q, to_run = jax.random.split(key, 3)
     if isinstance(inference.posterior, SharesLatent) and rows is not None:

@@ -15,10 +15,11 @@ from jensen.diagnose.estimate import Effort, Estimate, finite
 from jensen.diagnose.evidence import Evidence, evaluate, pooled, summarize
 from jensen.diagnose.optimum import TOLERANCE, Optimum, knows, optimize, tabled
 from jensen.diagnose.progress import Progress, shown
-from jensen.diagnose.rows import count, look, per_row, steps_of, weight_of
+from jensen.diagnose.rows import count, inference_of, look, per_row, steps_of, weight_of
 from jensen.diagnose.simulated import Bracket, simulated
 from jensen.diagnose.table import gap_table
 from jensen.errors import check_key
+from jensen.fit import Fitted
 from jensen.fit.data import Data
 from jensen.objectives import ELBO
 from jensen.posteriors import Exact, Filtering
@@ -110,7 +111,7 @@ class _Scores(NamedTuple):
 
 
 def gap(
-    inference: Inference,
+    inference: Inference | Fitted,
     x: Any,
     *,
     key: PRNGKey,
@@ -128,7 +129,7 @@ def gap(
     data, all rows count as one datum and every number is divided by N; pass the training data.
 
     Args:
-        inference: The fitted choices.
+        inference: The fitted choices, or what ``fit.*`` returned.
         x: An array (N, D), or ``fit.Data``.
         key: Randomness; every row gets noise of its own.
         rows: Look at this many rows, chosen at random; ``None`` for all.
@@ -157,7 +158,7 @@ def gap(
         >>> bool(abs(out.approximation.value) < 1e-3), out.log_evidence.lower_kind
         (True, 'exact')
     """
-    effort = effort or Effort()
+    effort, inference = effort or Effort(), inference_of(inference)
     check_key(key)
     to_rows, to_best, to_score, to_evidence, to_simulate = jax.random.split(key, 5)
     shared = isinstance(inference.posterior, SharesLatent)

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import Datum, HasBatchTerm, Inference, SharesLatent
-from jensen.diagnose.rows import count, look
+from jensen.diagnose.rows import count, inference_of, look
 from jensen.diagnose.table import columns
 from jensen.errors import InputError, check_key
+from jensen.fit import Fitted
 from jensen.fit.data import Data
 from jensen.nets.fixed import trainable
 from jensen.typing import PRNGKey
@@ -78,7 +79,7 @@ class GradientNoise:
 
 
 def gradient_noise(
-    inference: Inference,
+    inference: Inference | Fitted,
     x: Any,
     *,
     key: PRNGKey,
@@ -96,7 +97,7 @@ def gradient_noise(
     S² being the sample variance over the N rows.
 
     Args:
-        inference: The choices, at the parameters of interest.
+        inference: The choices, at the parameters of interest, or what ``fit.*`` returned.
         x: An array (N, D), or ``fit.Data``.
         key: Randomness.
         batch_size: B.
@@ -111,7 +112,7 @@ def gradient_noise(
         InputError: On fewer than 2 rows or repeats, a batch larger than the data, or where a datum has no
             gradient alone: an objective with a term across data, one z shared by all of them.
     """
-    data = Data.of(x)
+    inference, data = inference_of(inference), Data.of(x)
     if repeats < 2 or (rows is not None and rows < 2) or data.num_data < 2:
         raise InputError(
             "gradient_noise needs at least 2 rows and 2 repeats: a variance is estimated from each"

@@ -12,13 +12,13 @@ from jensen.diagnose.ahead import (
     continued,
     enters_own_step,
     in_units,
-    inference_of,
     per_sequence,
     prepared,
     real_entries,
 )
 from jensen.diagnose.baselines import Autoregression, carried, column_scales, lags_for
 from jensen.diagnose.predictive import has_moments, moments
+from jensen.diagnose.rows import inference_of
 from jensen.diagnose.table import columns, number
 from jensen.errors import InputError
 from jensen.fit import Data

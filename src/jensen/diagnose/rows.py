@@ -12,6 +12,7 @@ import numpy as np
 from jensen.core import Datum, Inference
 from jensen.diagnose.progress import Progress
 from jensen.errors import InputError
+from jensen.fit import Fitted
 from jensen.fit.data import Data
 from jensen.fit.enter import centred, check_support, narrowed
 from jensen.objectives.stepwise import is_stepwise
@@ -19,6 +20,15 @@ from jensen.typing import PRNGKey, PyTree
 
 BLOCK = 25
 """Most rows in one compiled call: it bounds memory, and progress is shown between calls."""
+
+
+def inference_of(fitted: Any) -> Inference:
+    """Return the inference of a ``Fitted``, or the inference given."""
+    if isinstance(fitted, Fitted):
+        return fitted.inference
+    if isinstance(fitted, Inference):
+        return fitted
+    raise InputError(f"expected an Inference or what fit.* returns, got {type(fitted).__name__}")
 
 
 def look(inference: Inference, x: Any, rows: int | None, *, key: PRNGKey) -> tuple[Inference, Datum]:

@@ -145,6 +145,8 @@ def plan_of(batches: Windows | ByLength | None, data: Data, batch_size: int | No
         InputError: If the data do not allow it.
     """
     if batches is not None:
+        if not isinstance(batches, Windows | ByLength):
+            raise InputError(f"batches={batches!r}: give fit.Windows(...), fit.ByLength(...), or nothing")
         return batches.plan(data, batch_size)
     if batch_size is None:
         return AllRows()

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import Datum, Inference
-from jensen.diagnose.ahead import continued, in_units, inference_of, per_sequence, prepared
+from jensen.diagnose.ahead import continued, in_units, per_sequence, prepared
 from jensen.diagnose.predictive import has_moments, moments
+from jensen.diagnose.rows import inference_of
 from jensen.errors import InputError
 from jensen.typing import Array, PRNGKey
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jensen.diagnose.ahead import continued, in_units, inference_of, per_sequence, prepared
+from jensen.diagnose.ahead import continued, in_units, per_sequence, prepared
+from jensen.diagnose.rows import inference_of
 from jensen.typing import PRNGKey
 
 

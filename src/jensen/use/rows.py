@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from jensen.core import Inference
-from jensen.diagnose.ahead import BLOCK, MEMORY, check_rows, in_units, inference_of, mapped
+from jensen.diagnose.ahead import BLOCK, MEMORY, check_rows, in_units, mapped
+from jensen.diagnose.rows import inference_of
 from jensen.errors import check_key
 from jensen.fit import Data
 from jensen.fit.enter import centred, narrowed

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from jensen.core import Inference
-from jensen.diagnose.ahead import in_units, inference_of
+from jensen.diagnose.ahead import in_units
+from jensen.diagnose.rows import inference_of
 from jensen.errors import InputError
 from jensen.fit import Data
 from jensen.objectives.stepwise import is_stepwise

@@ -180,6 +180,15 @@ def _check_actions(name: str, dim: int, cond: Any, shape: tuple[int, ...], extra
             f", or ({n}, {t}, {dim + 1}) with {extra[0]} last" if extra else ""
         )
         raise InputError(f"{name}: cond must hold actions {words}; got {got}")
+    if extra and cond is not None and got == (n, t, dim + 1):
+        odd = ~np.isin(np.asarray(cond)[..., -1], (0, 1))
+        if odd.any():
+            row, step = np.argwhere(odd)[0]
+            raise InputError(
+                f"{name}: the last column of cond is {extra[0]}, 0 or 1, but sequence {row} has "
+                f"{np.asarray(cond)[row, step, -1]:.4g} at step {step}; for actions of length {dim + 1} "
+                "make the model with them"
+            )
 
 
 def previous(cond: Any, length: int, dim: int) -> Float[Array, "t u"]:
