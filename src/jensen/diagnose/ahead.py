@@ -16,7 +16,7 @@ from jensen.diagnose.rows import per_row
 from jensen.dist import AncestralPath, draw
 from jensen.errors import InputError, check_key
 from jensen.fit import Data
-from jensen.fit.enter import centred, check_support, narrowed, origin
+from jensen.fit.enter import centred, check_support, narrowed, origin, real_entries
 from jensen.models.sequence import LinearGaussianSSM
 from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import Array, Float, PRNGKey, PRNGKeys, PyTree
@@ -43,15 +43,6 @@ def check_rows(model: Any, rows: Datum) -> None:
     if is_stepwise(model) and np.ndim(rows.x) == 3 and not real_entries(rows).any():
         rows = Datum(np.zeros(np.shape(rows.x)), rows.cond)
     check_support(model, rows)
-
-
-def real_entries(rows: Datum) -> np.ndarray:
-    """Return which entries of sequences are real and observed, (N, T, D)."""
-    n, t, d = np.shape(rows.x)
-    seen = np.ones((n, t, d), bool) if rows.mask is None else np.asarray(rows.mask)
-    if rows.steps is None:
-        return seen
-    return seen & (np.arange(t) < np.asarray(rows.steps)[:, None])[..., None]
 
 
 def prepared(

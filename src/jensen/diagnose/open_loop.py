@@ -14,7 +14,6 @@ from jensen.diagnose.ahead import (
     in_units,
     per_sequence,
     prepared,
-    real_entries,
 )
 from jensen.diagnose.baselines import Autoregression, carried, column_scales, lags_for
 from jensen.diagnose.predictive import has_moments, moments
@@ -22,6 +21,7 @@ from jensen.diagnose.rows import inference_of
 from jensen.diagnose.table import columns, number
 from jensen.errors import InputError
 from jensen.fit import Data
+from jensen.fit.enter import real_entries
 from jensen.typing import Array, PRNGKey
 
 SHOWN = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500)

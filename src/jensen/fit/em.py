@@ -15,6 +15,7 @@ import numpy as np
 from jensen.core import AbstractModel, Datum, HasExpectationMaximization, Inference
 from jensen.errors import CombinationError, InputError, JensenWarning, NonFiniteError, check_key
 from jensen.fit.data import Data
+from jensen.fit.enter import real_entries
 from jensen.fit.fingerprint import array_digest
 from jensen.fit.prepare import Split, Trainable, check_fits
 from jensen.fit.progress import Progress
@@ -163,14 +164,8 @@ class Blocks:
 
 def _observed(rows: Datum) -> np.ndarray:
     """Return how often each column was observed in each row, (N, D): in a sequence, over its real steps."""
-    x = np.asarray(rows.x)
-    seen = np.ones(x.shape, bool) if rows.mask is None else np.asarray(rows.mask)
-    if x.ndim < 3:
-        return seen.astype(np.float64)
-    if rows.steps is not None:
-        real = np.arange(x.shape[1]) < np.asarray(rows.steps)[:, None]
-        seen = seen & real.reshape(*real.shape, *[1] * (x.ndim - 2))
-    return seen.sum(1).astype(np.float64)
+    seen = real_entries(rows)
+    return (seen if seen.ndim < 3 else seen.sum(1)).astype(np.float64)
 
 
 def _cut(shape: tuple[int, ...], most: int) -> tuple[int, int]:

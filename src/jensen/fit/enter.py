@@ -128,15 +128,22 @@ def _warn_blurred(rows: Datum) -> None:
         )
 
 
+def real_entries(rows: Datum) -> np.ndarray:
+    """Return which entries of stacked rows are observed, and of sequences in real steps; the shape of x."""
+    shape = np.shape(rows.x)
+    seen = np.ones(shape, bool) if rows.mask is None else np.asarray(rows.mask)
+    if rows.steps is None:
+        return seen
+    real = np.arange(shape[1]) < np.asarray(rows.steps)[:, None]
+    return seen & real.reshape(*real.shape, *[1] * (len(shape) - 2))
+
+
 def _observed(rows: Datum) -> np.ndarray | None:
     """Return which entries count, one line a row or step; ``None`` for all."""
-    x = np.asarray(rows.x)
-    seen = None if rows.mask is None else np.asarray(rows.mask)
-    if rows.steps is not None:
-        real = np.arange(x.shape[1]) < np.asarray(rows.steps)[:, None]
-        real = np.broadcast_to(real.reshape(*real.shape, *[1] * (x.ndim - 2)), x.shape)
-        seen = real if seen is None else seen & real
-    return None if seen is None else seen.reshape(-1, x.shape[-1])
+    if rows.mask is None and rows.steps is None:
+        return None
+    seen = real_entries(rows)
+    return seen.reshape(-1, seen.shape[-1])
 
 
 def _range(x: np.ndarray, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
