@@ -11,7 +11,6 @@ seed, choose the epoch of the deep model; the linear one is fitted by EM on all 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from pathlib import Path
@@ -19,20 +18,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
+from sequences import adamw, keep, padded
 
 import jensen as jn
 from jensen import diagnose, families, fit, gradients, models, objectives, posteriors
 
 CONTEXT, HORIZONS, HELD = 10, (1, 5, 10, 30), 5
-
-
-def padded(frames: np.ndarray, lengths: np.ndarray) -> fit.Data:
-    """Return sequences laid end to end as padded ones."""
-    x = np.zeros((len(lengths), lengths.max(), frames.shape[1]), np.float32)
-    for row, part in zip(x, np.split(frames, np.cumsum(lengths)[:-1]), strict=True):
-        row[: len(part)] = part
-    return fit.Data(x, lengths=lengths)
 
 
 def load() -> tuple[fit.Data, fit.Data, np.ndarray]:
@@ -82,15 +73,11 @@ def deep(train: fit.Data, options: argparse.Namespace) -> fit.Fitted:
         families.DiagGaussian(options.latent), like=model, widths=(options.width,), key=to_posterior
     )
     beta = objectives.Linear(0.1, 1.0, max(1, options.steps // 10))
-    rate = optax.cosine_decay_schedule(options.learning_rate, options.steps, 0.05)
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(10.0), optax.adamw(rate, b1=0.95, weight_decay=options.weight_decay)
-    )
     return fit.gradient(
         jn.Inference(model, q, objectives.ELBO(beta=beta), gradients.Reparam()),
         kept,
         key=to_fit,
-        optimizer=optimizer,
+        optimizer=adamw(options.learning_rate, options.weight_decay, options.steps),
         steps=options.steps,
         validation=held,
         stop=fit.Patience(options.patience),
@@ -129,9 +116,7 @@ def main() -> None:
     }
     result |= {"seconds": seconds, "channels": int(varies.sum()), "stop": fits["deep"].stop_reason}
     result |= {"options": vars(options)}
-    print(json.dumps(result, indent=1))
-    with Path(options.out).open("a") as file:
-        file.write(json.dumps(result) + "\n")
+    keep(result, options.out)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ semitones, so that ten in fourteen are shifted; an epoch is fourteen times as lo
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-import optax
+from sequences import adamw, keep, padded
 
 import jensen as jn
 from jensen import families, fit, gradients, models, objectives, posteriors
@@ -39,11 +38,7 @@ def load(source: str) -> dict[str, fit.Data]:
     splits = {}
     for name in ("train", "valid", "test"):
         frames = np.unpackbits(packed[f"{name}_bits"], axis=1)[:, :KEYS].astype(np.float32)
-        lengths = packed[f"{name}_lengths"]
-        x = np.zeros((len(lengths), lengths.max(), KEYS), np.float32)
-        for row, part in zip(x, np.split(frames, np.cumsum(lengths)[:-1]), strict=True):
-            row[: len(part)] = part
-        splits[name] = fit.Data(x, lengths=lengths)
+        splits[name] = padded(frames, packed[f"{name}_lengths"])
     return splits
 
 
@@ -111,16 +106,12 @@ def main() -> None:
     data = load(options.data)
     train = transposed(data["train"]) if options.augment else data["train"]
     steps = options.epochs * (train.num_data // options.batch_size)
-    rate = optax.cosine_decay_schedule(options.learning_rate, steps, 0.05)
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(10.0), optax.adamw(rate, b1=0.95, weight_decay=options.weight_decay)
-    )
     start = time.perf_counter()
     fitted = fit.gradient(
         inference(options, steps),
         train,
         key=jax.random.key(options.seed + 1),
-        optimizer=optimizer,
+        optimizer=adamw(options.learning_rate, options.weight_decay, steps),
         epochs=options.epochs,
         batch_size=options.batch_size,
         batches=fit.ByLength(options.groups) if options.groups > 1 else None,
@@ -136,9 +127,7 @@ def main() -> None:
     result["evidence"] = evidence(fitted, data["test"], options.particles, key)
     result |= {"seconds": seconds, "stop": fitted.stop_reason, "steps": len(fitted.history.bound)}
     result |= {"options": vars(options)}
-    print(json.dumps(result, indent=1))
-    with Path(options.out).open("a") as file:
-        file.write(json.dumps(result) + "\n")
+    keep(result, options.out)
 
 
 if __name__ == "__main__":
