@@ -11,10 +11,12 @@ from jensen.datasets.dataset import Dataset, Kind, kind
 from jensen.datasets.load import load
 from jensen.datasets.load_sequences import load_sequences
 from jensen.datasets.prepare import binarize, split
+from jensen.datasets.recorded import Episodes
 from jensen.datasets.sequences import Sequences
 
 __all__ = [
     "Dataset",
+    "Episodes",
     "Kind",
     "Sequences",
     "binarize",
