@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,12 +50,16 @@ def read_npy(path: Path, columns: Columns) -> Table:
     return drop_columns(replace(table, labels=table.x[:, j]), [*columns.drop, j], str(path))
 
 
-def read_npz(path: Path, columns: Columns) -> Table:
+def read_npz(path: Path, columns: Columns, target: Sequence[str | int] = ()) -> Table:
     """Read an archive: ``x``, optionally ``labels`` or ``y``, and ``mask``; or its only 2-D array.
+
+    Where targets are wanted, one may be named that is an array of its own: it is joined to the columns of x,
+    and the mask, if there is one, is of that array.
 
     Args:
         path: The file.
         columns: Which to leave out; and the name of the array of labels, if not ``labels`` or ``y``.
+        target: What is to be predicted.
 
     Returns:
         The table.
@@ -70,6 +75,11 @@ def read_npz(path: Path, columns: Columns) -> Table:
     labels = columns.labels
     if isinstance(labels, int):
         raise InputError(f"{path}: labels={labels} is a position; in an npz file name the array of labels")
+    if named := next((name for name in target if name in arrays and name != "x"), None):
+        if len(target) > 1 or "x" not in arrays:
+            need = "as the only target" if "x" in arrays else "beside an array 'x' of inputs"
+            raise InputError(f"{path}: {named!r} is an array; give it {need}")
+        return drop_columns(_pairs(arrays, str(named), path), columns.drop, str(path))
     table = _table(_choose(arrays, path), str(path))
     found = _labels(arrays, labels, len(table.x), path)
     mask = arrays.get("mask")
@@ -78,6 +88,22 @@ def read_npz(path: Path, columns: Columns) -> Table:
         check_finite(np.zeros(table.x.shape), mask=mask, columns=table.columns, what=str(path))
     whole = Table(table.x, table.columns, found, table.image_shape, mask)
     return drop_columns(whole, columns.drop, str(path))
+
+
+def _pairs(arrays: dict[str, np.ndarray], name: str, path: Path) -> Table:
+    """Join inputs x and an array of targets."""
+    x, y = (a[:, None] if a.ndim == 1 else a.reshape(len(a), -1) for a in (arrays["x"], arrays[name]))
+    if len(x) != len(y):
+        raise InputError(f"{path}: array 'x' has {len(x)} rows, {name!r} has {len(y)}; they must agree")
+    given, wanted = _table(x, f"{path}: x"), _table(y, f"{path}: {name}")
+    names = (name,) if y.shape[1] == 1 else tuple(f"{name}{j}" for j in range(y.shape[1]))
+    mask = arrays.get("mask")
+    if mask is not None:
+        mask = mask.reshape(len(mask), -1)
+        check_finite(np.zeros(y.shape), mask=mask, columns=names, what=str(path))
+        mask = np.concatenate([np.ones(x.shape, bool), mask], axis=1)
+    columns = (*given.columns, *names)
+    return Table(np.concatenate([given.x, wanted.x], axis=1), columns, mask=mask, targets=names)
 
 
 def open_arrays(path: Path) -> np.ndarray | np.lib.npyio.NpzFile:

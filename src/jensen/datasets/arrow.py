@@ -64,7 +64,10 @@ def from_arrow(table: pa.Table, names: tuple[str, ...], columns: Columns, file: 
     answers = None
     if taken is not None:
         answers = _labels(table.column(taken), f"{columns.role} column {names[taken]!r}", file, locate)
-    return Table(np.stack(list(numbers.values()), axis=1), tuple(numbers), answers, locate=locate)
+    every = tuple(name or f"x{j}" for j, name in enumerate(names))
+    return Table(
+        np.stack(list(numbers.values()), axis=1), tuple(numbers), answers, locate=locate, every=every
+    )
 
 
 def _numbers(

@@ -98,12 +98,7 @@ def warn_constant(
     """
     if len(x) < 2:
         return
-    if mask is None:
-        constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0)).tolist()
-    else:
-        values = x.astype(np.float64, copy=False)
-        low, high = np.where(mask, values, np.inf).min(axis=0), np.where(mask, values, -np.inf).max(axis=0)
-        constant = np.flatnonzero(low == high).tolist()
+    constant = constant_columns(x, mask)
     if not constant:
         return
     listed = ", ".join(_column(columns, j) for j in constant[:_LISTED])
@@ -114,6 +109,15 @@ def warn_constant(
         JensenWarning,
         stacklevel=3,
     )
+
+
+def constant_columns(x: np.ndarray, mask: np.ndarray | None) -> list[int]:
+    """Find the columns of finite numbers (N, D) whose observed values are all the same."""
+    if mask is None:
+        return np.flatnonzero(x.min(axis=0) == x.max(axis=0)).tolist()
+    values = x.astype(np.float64, copy=False)
+    low, high = np.where(mask, values, np.inf).min(axis=0), np.where(mask, values, -np.inf).max(axis=0)
+    return np.flatnonzero(low == high).tolist()
 
 
 def check_features(

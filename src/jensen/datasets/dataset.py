@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 Kind: TypeAlias = Literal["binary", "unit", "bytes", "count", "real"]
 """What the values are: {0, 1}; [0, 1]; integers in 0..255; non-negative integers; any real number."""
@@ -59,6 +59,8 @@ class Dataset:
         name: The embedded name, or the file's name without its endings.
         image_shape: (height, width) or (height, width, 3) where each row is a picture.
         mask: True where observed, shape (N, D); None when everything is.
+        cond: Inputs that x is predicted from, shape (N, C); None where no column was made the target.
+        inputs: C names.
     """
 
     x: Shaped[np.ndarray, "n d"]
@@ -67,6 +69,8 @@ class Dataset:
     name: str
     image_shape: tuple[int, ...] | None = None
     mask: Bool[np.ndarray, "n d"] | None = None
+    cond: Float[np.ndarray, "n c"] | None = None
+    inputs: tuple[str, ...] = ()
 
     @cached_property
     def kind(self) -> Kind:
@@ -75,4 +79,5 @@ class Dataset:
 
     def __repr__(self) -> str:
         rows, width = self.x.shape
-        return f"Dataset({self.name!r}, {rows} rows x {width} columns, {self.kind})"
+        given = f", from {len(self.inputs)} inputs" if self.cond is not None else ""
+        return f"Dataset({self.name!r}, {rows} rows x {width} columns, {self.kind}{given})"

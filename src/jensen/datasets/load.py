@@ -18,6 +18,7 @@ from jensen.datasets.idx import read_idx
 from jensen.datasets.images import read_images
 from jensen.datasets.parquet import read_parquet
 from jensen.datasets.table import Columns, Table, drop_columns, no_labels_option
+from jensen.datasets.targets import aimed, find_targets
 from jensen.datasets.text import read_csv
 from jensen.errors import InputError, nearest
 
@@ -45,6 +46,7 @@ def load(
     *,
     labels: str | int | None = None,
     drop: Sequence[str | int] = (),
+    target: str | int | Sequence[str | int] = (),
     missing: Literal["error", "mask"] = "error",
 ) -> Dataset:
     """Load an embedded data set, or a file or folder of your own.
@@ -58,6 +60,8 @@ def load(
         name_or_path: One of `names()`, or a path.
         labels: Column to take out as labels, by name or by position; in an npz file, the array's name.
         drop: Columns to leave out, such as names and dates.
+        target: Columns to predict, by name or position: they become x, all others ``cond``. In an npz file
+            also the name of an array of them, beside the inputs ``x``.
         missing: ``"error"`` refuses an empty, NA or NaN cell; ``"mask"`` marks it unobserved.
 
     Returns:
@@ -69,6 +73,8 @@ def load(
     Example:
         >>> load("iris")
         Dataset('iris', 150 rows x 4 columns, real)
+        >>> load("iris", target=["petal width (cm)"])
+        Dataset('iris', 150 rows x 1 columns, real, from 3 inputs)
         >>> load("digit")
         Traceback (most recent call last):
         ...
@@ -82,16 +88,25 @@ def load(
             "(datasets.load_sequences)"
         )
     columns = Columns(labels, (drop,) if isinstance(drop, str) else tuple(drop))
+    wanted = (target,) if isinstance(target, str | int) else tuple(target)
     if given in BUNDLED:
         no_labels_option(columns, given, "the set itself")
-        table = BUNDLED[given]()
-        return finish(drop_columns(table, columns.drop, given), given, given, missing)
-    path = Path(given).expanduser()
+        table, name = drop_columns(BUNDLED[given](), columns.drop, given), given
+    else:
+        path = Path(given).expanduser()
+        table, name = _read(path, given, columns, wanted), stem(path)
+    found = find_targets(table, table.targets or wanted, given)
+    data = finish(table, given, name, missing)
+    return aimed(data, found, given) if found else data
+
+
+def _read(path: Path, given: str, columns: Columns, target: tuple[str | int, ...]) -> Table:
     try:
-        table = reader(path, given)(path, columns)
+        if path.name.lower().endswith(".npz") and target and path.exists():
+            return read_npz(path, columns, target)
+        return reader(path, given)(path, columns)
     except OSError as error:
         raise InputError(f"{given}: cannot be read: {error.strerror or error}") from None
-    return finish(table, given, stem(path), missing)
 
 
 def reader(path: Path, given: str) -> Reader:

@@ -64,6 +64,8 @@ class Table:
         image_shape: Shape of one row as a picture, or None.
         mask: True where observed, if the file itself says so.
         locate: Words for a row's place.
+        every: All columns of the file, where some were left out; positions count these.
+        targets: Columns that came from an array of targets.
     """
 
     x: Shaped[np.ndarray, "n d"]
@@ -72,6 +74,8 @@ class Table:
     image_shape: tuple[int, ...] | None = None
     mask: Bool[np.ndarray, "n d"] | None = None
     locate: Locate = row_name
+    every: tuple[str, ...] | None = None
+    targets: tuple[str, ...] = ()
 
 
 class NoColumn(InputError):
@@ -147,7 +151,9 @@ def drop_columns(table: Table, drop: Sequence[str | int], file: str) -> Table:
     if not kept:
         raise InputError(f"{file}: every column is dropped; at least one is needed")
     mask = None if table.mask is None else table.mask[:, kept]
-    return replace(table, x=table.x[:, kept], columns=tuple(table.columns[j] for j in kept), mask=mask)
+    every = table.columns if table.every is None else table.every
+    names = tuple(table.columns[j] for j in kept)
+    return replace(table, x=table.x[:, kept], columns=names, mask=mask, every=every)
 
 
 def no_labels_option(columns: Columns, file: str, source: str) -> None:

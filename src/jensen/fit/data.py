@@ -33,7 +33,17 @@ class MaskedTable(Protocol):
 
 
 @runtime_checkable
-class PaddedSequences(MaskedTable, Protocol):
+class ConditionedTable(MaskedTable, Protocol):
+    """A table that may know what it is predicted from, as ``datasets.load(..., target=)`` returns it."""
+
+    @property
+    def cond(self) -> np.ndarray | None:
+        """Inputs, (N, C); None where there are none."""
+        ...
+
+
+@runtime_checkable
+class PaddedSequences(ConditionedTable, Protocol):
     """Sequences with their lengths and actions, as ``datasets.load_sequences`` returns them.
 
     Their ``x`` and ``mask`` are (N, T, D).
@@ -93,6 +103,8 @@ class Data:
             return x
         if isinstance(x, PaddedSequences):
             return cls(x.x, cond=x.cond, lengths=x.lengths, mask=x.mask)
+        if isinstance(x, ConditionedTable):
+            return cls(x.x, cond=x.cond, mask=x.mask)
         if isinstance(x, MaskedTable):
             return cls(x.x, mask=x.mask)
         return cls(x)
