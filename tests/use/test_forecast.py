@@ -106,6 +106,28 @@ def test_deep_forecasts_are_drawn():
     np.testing.assert_allclose(mean - got.lower, norm.ppf(0.95) * scale, rtol=0.12)
 
 
+def test_an_empty_sequence_is_forecast_from_the_prior():
+    u = np.random.default_rng(3).normal(size=(2, T + H, 1))
+    x = OFFSETS[1] + np.random.default_rng(4).normal(size=(2, T, 2))
+    model = linear(inputs=(B, DIRECT))
+    got = use.forecast(exactly(model), fit.Data(x, lengths=[3, 0]), actions=u, horizon=H)
+    beside = use.forecast(exactly(model), fit.Data(x[:1], lengths=[3]), actions=u[:1], horizon=H)
+    np.testing.assert_allclose(got.mean[0], beside.mean[0], rtol=1e-5)
+    mean, cov = np.zeros(2), np.eye(2)
+    for h in range(H):
+        if h:
+            mean, cov = A @ mean + B @ u[1, h - 1] + OFFSETS[0], A @ cov @ A.T + Q
+        np.testing.assert_allclose(got.mean[1, h], C @ mean + DIRECT @ u[1, h] + OFFSETS[1], atol=1e-4)
+        reach = norm.ppf(0.95) * np.sqrt(np.diag(C @ cov @ C.T) + R)
+        np.testing.assert_allclose(got.upper[1, h] - got.mean[1, h], reach, rtol=1e-4)
+    switch = models.HMM.with_parameters(
+        [1.0, 0.0], [[0.1, 0.9], [0.9, 0.1]], means=[[-5.0], [5.0]], covariances=[[[0.01]], [[0.01]]]
+    )
+    got = use.forecast(exactly(switch), fit.Data(np.ones((2, 4, 1)), lengths=[4, 0]), horizon=2)
+    np.testing.assert_allclose(got.mean[1, :, 0], [-5.0, 4.0], atol=1e-3)
+    assert got.lower[1, 0, 0] < -5 < got.upper[1, 0, 0] < -4
+
+
 def test_bad_calls():
     inference, x, u = exactly(linear(inputs=(B, DIRECT))), np.zeros((2, T, 2)), np.zeros((2, T + H, 1))
     nothing = fit.Data(x, mask=np.zeros(x.shape, bool))
@@ -118,11 +140,7 @@ def test_bad_calls():
         ("horizon=0", lambda: use.forecast(inference, x, actions=u, horizon=0)),
         ("level is 1.5", lambda: use.forecast(inference, x, actions=u, horizon=H, level=1.5)),
         (r"needs actions \(2, 11 or more", lambda: use.forecast(inference, x, actions=u[:, :-1], horizon=H)),
-        ("cond must hold inputs", lambda: use.forecast(inference, x, horizon=H)),
-        (
-            "context 1 is empty",
-            lambda: use.forecast(inference, fit.Data(x, lengths=[3, 0]), actions=u, horizon=H),
-        ),
+        ("takes inputs of length 1; pass actions=", lambda: use.forecast(inference, x, horizon=H)),
         ("X has 1 features", lambda: use.forecast(inference, x[..., :1], actions=u, horizon=H)),
         ("must be sequences", lambda: use.forecast(inference, x[0], actions=u, horizon=H)),
         ("has no dynamics", lambda: use.forecast(exactly(models.Gaussian(2)), x[0], horizon=H)),

@@ -72,6 +72,19 @@ def test_reproducible_and_blind_to_what_was_not_observed(make):
     )
 
 
+@pytest.mark.parametrize("make", [quiet_linear, world])
+def test_an_empty_context_goes_on_from_the_prior(make):
+    inference = make()
+    out = use.rollout(inference, fit.Data(X, lengths=[4, 0, 1]), A, horizon=H, key=KEY, num_samples=400)
+    like = fit.Data(np.zeros((1, H, D)), cond=A[1:2, :H]).rows()
+    like = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), like)
+    drawn = jax.vmap(lambda k: inference.model.simulate(like, key=k)[0])(jax.random.split(KEY, 400))
+    z = out.z[:, 1].reshape(400, H, -1)
+    np.testing.assert_allclose(z.mean(0), drawn.mean(0), atol=0.2)
+    np.testing.assert_allclose(z.std(0), drawn.std(0), atol=0.15)
+    assert np.isfinite(out.draws).all()
+
+
 def test_exact_models_roll_out_too():
     model = models.sequence.HMM.with_parameters(
         [1.0, 0.0], [[0, 1], [1, 0]], means=[[-5.0], [5.0]], covariances=[0.01, 0.01], covariance="spherical"
@@ -88,7 +101,6 @@ def test_bad_calls():
         ("horizon=0", lambda: use.rollout(inference, X, A, horizon=0, key=KEY)),
         ("needs actions", lambda: use.rollout(inference, X, A[:, :-1], horizon=H, key=KEY)),
         ("pass actions=", lambda: use.rollout(inference, X, horizon=H, key=KEY)),
-        ("is empty", lambda: use.rollout(inference, fit.Data(X, lengths=[4, 0, 1]), A, horizon=H, key=KEY)),
         ("features", lambda: use.rollout(inference, X[..., :1], A, horizon=H, key=KEY)),
     ):
         with pytest.raises(InputError, match=words):

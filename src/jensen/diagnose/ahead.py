@@ -62,8 +62,7 @@ def prepared(
         The inference and the contexts, ``cond`` holding all actions, about the origin of the model's frame.
 
     Raises:
-        InputError: If the model has no dynamics, a number is not positive, a context is empty, or there are
-            too few actions.
+        InputError: If the model has no dynamics, a number is not positive, or there are too few actions.
     """
     model, data = inference.model, Data.of(context)
     actions = data.cond if actions is None else np.asarray(actions)
@@ -75,9 +74,6 @@ def prepared(
         )
     if data.x.ndim != 3:
         raise InputError(f"{name}: context must be sequences (N, T, D), got shape {data.x.shape}")
-    if data.lengths is not None and (data.lengths < 1).any():
-        row = int(np.argmax(data.lengths < 1))
-        raise InputError(f"{name}: context {row} is empty; use sample(..., steps=) to start from nothing")
     _check_actions(name, model, data, actions, horizon)
     length = data.x.shape[1]
     now = None if actions is None else actions[:, :length]
@@ -104,9 +100,11 @@ def _check_actions(name: str, model: Any, data: Data, actions: Any, horizon: int
                 f"{name}: horizon {horizon} after {t} observations needs actions ({n}, {needed} or more, "
                 f"U), got {shape}"
             )
-    elif isinstance(model, HasRecurrence) and model.cond_dim:
-        kind = type(model).__name__
-        raise InputError(f"{name}: {kind} takes actions of length {model.cond_dim}; pass actions=")
+        return
+    dim = model.cond_dim if isinstance(model, HasRecurrence) else model.input_dim
+    if dim:
+        kind, what = type(model).__name__, "inputs" if enters_own_step(model) else "actions"
+        raise InputError(f"{name}: {kind} takes {what} of length {dim}; pass actions=, past and to come")
 
 
 def past(datum: Datum) -> Datum:
@@ -158,6 +156,8 @@ def continued(
 ) -> tuple[Float[Array, "s h *means"], Float[Array, "s h d"], PyTree]:
     """Infer z over the context, then follow the dynamics alone, several times. Traced code.
 
+    After an empty context z starts from the prior.
+
     Args:
         inference: The four choices.
         datum: One context with the actions to come.
@@ -194,7 +194,8 @@ def _from_carry(model: Any, drawn: Any, datum: Any, horizon: int, key: PRNGKey) 
     """Follow a recurrent model from the carry of the last real step."""
     t = len(datum.x)
     last = datum.steps - 1
-    state = jax.tree.map(lambda a: a[last], (drawn.carry.carries, drawn.z))
+    found, start = jax.tree.map(lambda a: a[last], (drawn.carry.carries, drawn.z)), model.start()
+    state = jax.tree.map(lambda a, b: jnp.where(last < 0, a, b), start, found)
     everything = model.inputs(datum.cond, t + horizon)
     ahead = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, last + 1, horizon), everything)
     z, carries = AncestralPath(model, ahead).walk(state, key=key)
@@ -206,7 +207,10 @@ def _from_state(model: Any, drawn: Any, datum: Any, horizon: int, key: PRNGKey) 
     last = datum.steps - 1
 
     def step(z: Array, at: Array) -> tuple[Array, Array]:
-        z, _ = model.transition(z, at, datum).sample_and_log_prob(key=jax.random.fold_in(key, at))
+        own = jax.random.fold_in(key, at)
+        moved, _ = model.transition(z, at, datum).sample_and_log_prob(key=own)
+        first, _ = model.initial(datum).sample_and_log_prob(key=own)
+        z = jnp.where(at < 0, first, moved)
         return z, z
 
     times = last + jnp.arange(horizon)

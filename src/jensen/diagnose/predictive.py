@@ -25,7 +25,7 @@ def moments(
 
     Args:
         model: One that ``has_moments``.
-        datum: One context with the inputs to come, at least one step of it real.
+        datum: One context with the inputs to come; if no step of it is real, the prior speaks.
         horizon: Steps to go on.
     """
     times = jnp.asarray(datum.steps) - 1 + jnp.arange(horizon)
@@ -39,11 +39,13 @@ def _gaussian(model: Any, datum: Datum, times: Array) -> tuple[Array, Array]:
 
     def step(state: tuple[Array, Array], t: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         mean, cov = state
-        law = model.transition(mean, t, datum)
+        law, first = model.transition(mean, t, datum), model.initial(datum)
         cov = a @ cov @ a.T + law.tril @ law.tril.T
-        seen = model.observation_at(law.loc, t + 1, datum)
+        mean = jnp.where(t < 0, first.loc, law.loc)
+        cov = jnp.where(t < 0, first.tril @ first.tril.T, cov)
+        seen = model.observation_at(mean, t + 1, datum)
         variance = seen.scale**2 + jnp.einsum("di,ij,dj->d", c, cov, c)
-        return (law.loc, cov), (seen.mean, jnp.sqrt(variance))
+        return (mean, cov), (seen.mean, jnp.sqrt(variance))
 
     start = filtered.mean[times[0]], filtered.covariance[times[0]]
     return jax.lax.scan(step, start, times)[1]
@@ -55,7 +57,7 @@ def _mixture(model: Any, datum: Datum, times: Array) -> tuple[Array, None]:
     kernel = jax.vmap(lambda k: model.transition(k, times[0], datum).probs)(states)
 
     def step(p: Array, t: Array) -> tuple[Array, Array]:
-        p = p @ kernel
+        p = jnp.where(t < 0, model.initial(datum).probs, p @ kernel)
         means = jax.vmap(lambda k: model.observation_at(k, t + 1, datum).mean)(states)
         return p, jnp.tensordot(p, means, 1)
 

@@ -55,7 +55,7 @@ def forecast(
     Args:
         fitted: What ``fit.*`` returned, or an ``Inference``; its model must be one of sequences.
         data: Sequences (N, T, D), or ``fit.Data`` with masks and lengths; row n goes on after its own last
-            real step.
+            real step. An empty sequence is forecast from the prior.
         horizon: Steps to predict.
         level: Probability of the intervals, between 0 and 1.
         actions: Actions or inputs of the past and of the steps to come, as ``rollout`` takes them; by default
@@ -67,8 +67,8 @@ def forecast(
         Mean, lower and upper ends.
 
     Raises:
-        InputError: If the model has no dynamics, the level or a number is out of range, a sequence is empty,
-            or there are too few actions.
+        InputError: If the model has no dynamics, the level or a number is out of range, or there are too few
+            actions.
 
     Example:
         >>> import numpy as np, jensen as jn

@@ -41,7 +41,7 @@ def rollout(
     Args:
         fitted: What ``fit.*`` returned, or an ``Inference``; its model needs latents that go forward in time.
         context: Observed sequences (N, T, D), or ``fit.Data`` with masks and lengths; row n goes on after
-            its own last real step.
+            its own last real step, an empty one from the prior.
         actions: (N, ≥ T + horizon − 1, U), a_t following observation o_t: the context's and those to come;
             for models that take actions; by default what the data holds in ``cond``. Exact models whose
             inputs enter the observation need one row more.
@@ -53,8 +53,8 @@ def rollout(
         Means, draws and latents as numpy arrays.
 
     Raises:
-        InputError: If the model cannot be rolled out, the horizon or a number is not positive, a context is
-            empty, or there are too few actions.
+        InputError: If the model cannot be rolled out, the horizon or a number is not positive, or there are
+            too few actions.
 
     Example:
         >>> import jax, numpy as np, jensen as jn
