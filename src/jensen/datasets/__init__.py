@@ -9,6 +9,7 @@ from jensen.datasets.bundled import names
 from jensen.datasets.check import check_features, check_finite, check_support, check_table, warn_constant
 from jensen.datasets.dataset import Dataset, Kind, kind
 from jensen.datasets.load import load
+from jensen.datasets.load_episodes import load_episodes
 from jensen.datasets.load_sequences import load_sequences
 from jensen.datasets.prepare import binarize, split
 from jensen.datasets.recorded import Episodes
@@ -26,6 +27,7 @@ __all__ = [
     "check_table",
     "kind",
     "load",
+    "load_episodes",
     "load_sequences",
     "names",
     "split",

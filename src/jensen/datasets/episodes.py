@@ -10,19 +10,19 @@ from jensen.datasets.sequences import Sequences, padded
 from jensen.errors import InputError, MissingExtraError
 
 
-def read_minari(dataset_id: str, given: str) -> Sequences:
-    """Read every episode: T observations and the T − 1 actions between them.
-
-    Observations in a dictionary or tuple are joined, in the order of their names; a discrete action becomes a
-    one-hot vector. A data set that is not on this machine is downloaded, as Minari does it.
+def minari_episodes(dataset_id: str, given: str) -> tuple[list[Any], Any]:
+    """Open a Minari data set; one that is not on this machine is downloaded, as Minari does it.
 
     Args:
         dataset_id: As in ``minari list``, like ``D4RL/door/human-v2``.
         given: Names the source in errors.
 
+    Returns:
+        Its episodes, and its space of actions.
+
     Raises:
         MissingExtraError: Minari is not installed.
-        InputError: There is no such data set, or it cannot be read as sequences of numbers.
+        InputError: There is no such data set, or it holds no episode.
     """
     try:
         import minari  # pyright: ignore[reportMissingImports]
@@ -43,7 +43,25 @@ def read_minari(dataset_id: str, given: str) -> Sequences:
         ) from None
     if not episodes:
         raise InputError(f"{given}: no episodes; there is nothing to fit")
-    seen = [_joined(episode.observations, "x", given) for episode in episodes]
+    return episodes, actions
+
+
+def read_minari(dataset_id: str, given: str) -> Sequences:
+    """Read every episode: T observations and the T − 1 actions between them.
+
+    Observations in a dictionary or tuple are joined, in the order of their names; a discrete action becomes a
+    one-hot vector.
+
+    Args:
+        dataset_id: As in ``minari list``.
+        given: Names the source in errors.
+
+    Raises:
+        MissingExtraError: Minari is not installed.
+        InputError: There is no such data set, or it cannot be read as sequences of numbers.
+    """
+    episodes, actions = minari_episodes(dataset_id, given)
+    seen = [joined(episode.observations, "x", given) for episode in episodes]
     done = [_acted(episode.actions, actions, given) for episode in episodes]
     shape = seen[0].shape[1:]
     picture = shape if len(shape) in (2, 3) and shape[-1] != 1 else shape[:2] if len(shape) == 3 else None
@@ -73,7 +91,7 @@ def _parts(value: Any, prefix: str) -> list[tuple[str, Any]]:
     return [found for name, part in pairs for found in _parts(part, name)]
 
 
-def _joined(value: Any, prefix: str, given: str) -> np.ndarray:
+def joined(value: Any, prefix: str, given: str) -> np.ndarray:
     """Return one array with leading axis time; several are flattened and joined."""
     parts = [np.asarray(part) for _, part in _parts(value, prefix)]
     for part in parts:
@@ -94,7 +112,7 @@ def _names(value: Any, prefix: str) -> tuple[str, ...]:
 
 
 def _acted(value: Any, space: Any, given: str) -> np.ndarray:
-    acts = np.asarray(value) if not isinstance(value, dict | tuple | list) else _joined(value, "a", given)
+    acts = np.asarray(value) if not isinstance(value, dict | tuple | list) else joined(value, "a", given)
     if type(space).__name__ == "Discrete":
         return np.eye(int(space.n))[acts.reshape(-1).astype(int) - int(space.start)]
     return acts.reshape(len(acts), -1)
