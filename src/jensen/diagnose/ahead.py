@@ -76,6 +76,13 @@ def prepared(
         raise InputError(f"{name}: context must be sequences (N, T, D), got shape {data.x.shape}")
     _check_actions(name, model, data, actions, horizon)
     length = data.x.shape[1]
+    last = length if data.lengths is None else int(data.lengths.max())
+    known = model.num_steps if isinstance(model, LinearGaussianSSM) else None
+    if known is not None and last + horizon > known:
+        raise InputError(
+            f"{name}: horizon {horizon} after {last} steps goes past the {known} that parameters "
+            "were given for"
+        )
     now = None if actions is None else actions[:, :length]
     seen = Data(data.x, cond=now, lengths=data.lengths, mask=data.mask).rows()
     check_rows(model, seen)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jensen.core import Datum
 from jensen.diagnose.ahead import past
 from jensen.models.sequence import HMM, LinearGaussianSSM
+from jensen.models.sequence.linear_gaussian_steps import at
 from jensen.typing import Array, Float
 
 
@@ -34,11 +35,11 @@ def moments(
 
 def _gaussian(model: Any, datum: Datum, times: Array) -> tuple[Array, Array]:
     """Move the filtered Gaussian by m ← A m + B u + b, P ← A P Aᵀ + Q; x ~ N(C m + …, C P Cᵀ + R)."""
-    filtered, a = model.filtered(past(datum)), model.dynamics.matrix
-    c = model.frame.scale[:, None] * model.emission.matrix
+    filtered = model.filtered(past(datum))
 
     def step(state: tuple[Array, Array], t: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         mean, cov = state
+        a, c = at(model.dynamics, t).matrix, model.frame.scale[:, None] * at(model.emission, t + 1).matrix
         law, first = model.transition(mean, t, datum), model.initial(datum)
         cov = a @ cov @ a.T + law.tril @ law.tril.T
         mean = jnp.where(t < 0, first.loc, law.loc)

@@ -62,9 +62,9 @@ class GaussianChain(AbstractDensity, Reparameterized):
     Attributes:
         initial_mean: m.
         initial_root: Lower-triangular root of P.
-        transition: A.
+        transition: A, or one a step.
         drift: b_t, or one b for all steps; a path of such a chain can be scored, not drawn.
-        transition_root: Lower-triangular root of Q.
+        transition_root: Lower-triangular root of Q, or one a step.
         steps: Number of real steps; ``None`` for all.
 
     Example:
@@ -76,18 +76,22 @@ class GaussianChain(AbstractDensity, Reparameterized):
 
     initial_mean: Float[Array, "n"]
     initial_root: Float[Array, "n n"]
-    transition: Float[Array, "n n"]
+    transition: Float[Array, "*moves n n"]
     drift: Float[Array, "*steps n"]
-    transition_root: Float[Array, "n n"]
+    transition_root: Float[Array, "*noises n n"]
     steps: Int[Array, ""] | None = None
 
     def log_prob(self, z: Float[Array, "t n"]) -> Float[Array, "t"]:
         """Return the log-density in nats, one entry a step, zero where padded."""
         first = kalman.solve_lower(self.initial_root, (z[0] - self.initial_mean)[:, None]).T
         moved = z[1:] - kalman.apply(self.transition, z[:-1]) - self.drift
-        rest = kalman.solve_lower(self.transition_root, moved.T).T
+        if self.transition_root.ndim == 2:
+            rest = kalman.solve_lower(self.transition_root, moved.T).T
+        else:
+            rest = kalman.solve_lower(self.transition_root, moved[..., None])[..., 0]
         scales = [
-            jnp.log(jnp.abs(jnp.diagonal(root))).sum() for root in (self.initial_root, self.transition_root)
+            jnp.log(jnp.abs(jnp.diagonal(root, axis1=-2, axis2=-1))).sum(-1)
+            for root in (self.initial_root, self.transition_root)
         ]
         log_det = jnp.concatenate([scales[0][None], jnp.broadcast_to(scales[1], len(rest))])
         white = jnp.concatenate([first, rest])
@@ -107,11 +111,13 @@ class GaussianChain(AbstractDensity, Reparameterized):
         first = self.initial_mean + self.initial_root @ noise[0]
         shocks = self.drift + kalman.apply(self.transition_root, noise[1:])
 
-        def step(z: Array, shock: Array) -> tuple[Array, Array]:
-            z = kalman.apply(self.transition, z) + shock
+        def step(z: Array, now: tuple[Array | None, Array]) -> tuple[Array, Array]:
+            own, shock = now
+            z = kalman.apply(self.transition if own is None else own, z) + shock
             return z, z
 
-        z = jnp.concatenate([first[None], jax.lax.scan(step, first, shocks)[1]])
+        moves = self.transition if self.transition.ndim == 3 else None
+        z = jnp.concatenate([first[None], jax.lax.scan(step, first, (moves, shocks))[1]])
         if self.steps is not None:
             z = jnp.where(jnp.arange(t)[:, None] < self.steps, z, 0.0)
         return z, self.log_prob(z)

@@ -141,7 +141,8 @@ def plain(values: np.ndarray) -> np.ndarray | None:
 def noise_variance(model: Any, states: States) -> np.ndarray | None:
     """Return E[Var(x_t | z_t)], (N, T, D), for laws of x whose spread says something."""
     if isinstance(model, LinearGaussianSSM):
-        return np.broadcast_to(model.emission_variances, states.signal.shape)
+        length = states.signal.shape[1] if model.emission_variances.ndim == 2 else None
+        return np.broadcast_to(model.emission_variances[:length], states.signal.shape)
     if isinstance(model, HMM):
         found = model.emission_parameters
         if "covariances" in found:

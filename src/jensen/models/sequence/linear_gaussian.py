@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jensen.algorithms import kalman, kalman_moments
 from jensen.algorithms.kalman_engines import ENGINES
@@ -19,33 +18,33 @@ from jensen.core import (
     HasExactPosterior,
     HasExpectationMaximization,
     HasLatentDim,
-    HasMarkovLatents,
     InitializesFromData,
     Simulates,
 )
-from jensen.dist import AbstractDistribution, Draw, FullGaussian, GaussianRow
+from jensen.dist import AbstractDistribution, Draw
 from jensen.dist.path_gaussian import GaussianChain, GaussianPath
 from jensen.errors import InputError, nearest
+from jensen.models.sequence.linear_gaussian_chain import HasChain, steps_of
 from jensen.models.sequence.linear_gaussian_em import expected_sums
 from jensen.models.sequence.linear_gaussian_given import given
 from jensen.models.sequence.linear_gaussian_parts import Dynamics, Emission, Initial, Noise
 from jensen.models.sequence.linear_gaussian_start import check_sequences, started
-from jensen.models.sequence.linear_gaussian_units import HasDataUnits, HasSpectralRadius
+from jensen.models.sequence.linear_gaussian_steps import first
+from jensen.models.sequence.linear_gaussian_units import HasSpectralRadius
 from jensen.models.static.framed import HasFloor
 from jensen.nets import Frame
 from jensen.nets import trainable as all_trainable
-from jensen.typing import Array, Bool, Float, Int, PRNGKey, PyTree, Scalar
+from jensen.typing import Array, Bool, Float, PRNGKey, PyTree, Scalar
 
 INPUT_TO = ("both", "transition")
 
 
 class LinearGaussianSSM(
-    HasDataUnits,
+    HasChain,
     HasSpectralRadius,
     HasExpectationMaximization,
     HasExactPosterior,
     HasExactConditional,
-    HasMarkovLatents,
     AbstractCarryModel,
     HasLatentDim,
     HasFloor,
@@ -144,18 +143,22 @@ class LinearGaussianSSM(
     ) -> LinearGaussianSSM:
         """Return the model of these parameters, in the data's own units; fits start from it.
 
+        What changes from step to step has a leading axis: T − 1 transitions, T emissions. Fits hold it as
+        given; sequences of fewer steps take the first of them.
+
         Args:
-            transition_matrix: A, (n, n).
-            transition_covariance: Q, (n, n).
-            emission_matrix: C, (D, n).
-            emission_variances: The diagonal of R, (D,).
+            transition_matrix: A, (n, n) or (T − 1, n, n).
+            transition_covariance: Q, (n, n) or (T − 1, n, n).
+            emission_matrix: C, (D, n) or (T, D, n).
+            emission_variances: The diagonal of R, (D,) or (T, D).
             initial: m (n,) and P (n, n).
             inputs: B (n, U) and D (D, U), the latter ``None`` where inputs do not reach x.
-            offsets: b (n,) and d (D,).
+            offsets: b (n,) or (T − 1, n), and d (D,) or (T, D).
             engine: As of the model.
 
         Raises:
-            InputError: If shapes disagree, or a covariance is not positive semi-definite (named).
+            InputError: If shapes or numbers of steps disagree, or a covariance is not positive semi-definite
+                (named).
         """
         parts = given(
             transition_matrix,
@@ -166,7 +169,7 @@ class LinearGaussianSSM(
             inputs,
             offsets,
         )
-        d, n = parts[2].matrix.shape
+        d, n = parts[2].inputs.shape[0], parts[1].inputs.shape[0]
         direct = parts[2].inputs.shape[1] > 0
         width = parts[1].inputs.shape[1]
         input_to = "both" if direct or not width else "transition"
@@ -180,16 +183,9 @@ class LinearGaussianSSM(
         """A linear-Gaussian chain."""
         return GaussianChain
 
-    def prior_of(self, cond: Any) -> GaussianChain:
-        """Return p(z | u), all steps taken for real; without inputs, for paths of any length."""
-        drift = self.dynamics.offset
-        if self.input_dim:
-            drift = self.dynamics.drift(self.input_frame.enter(jnp.asarray(cond)))
-        return self._prior(drift, None)
-
     def prior_given(self, draw: Draw, datum: Datum) -> GaussianChain:
         """Return p(z | u) over the real steps."""
-        return self._prior(self._drift(datum), _steps(datum))
+        return self.prior_path(self.drift(datum), steps_of(datum))
 
     def log_likelihood_given(self, draw: Draw, datum: Datum) -> Scalar:
         """Return log p(x | z) over the observed entries, in nats."""
@@ -199,11 +195,11 @@ class LinearGaussianSSM(
         """Return log p(x | z) over the observed entries of the real steps, in nats."""
         chain = self.chain(datum)
         white = chain.observation - kalman.apply(chain.emission, z)
-        return -0.5 * jnp.where(self.seen(datum), white**2, 0.0).sum() - self._constant(datum)
+        return -0.5 * jnp.where(self.seen(datum), white**2, 0.0).sum() - self.log_scale(datum)
 
     def log_joint(self, z: Float[Array, "t n"], datum: Datum) -> Scalar:
         """Return log p(z) + log p(x | z), in nats."""
-        return self._prior(self._drift(datum), _steps(datum)).log_prob(z).sum() + self.log_likelihood(
+        return self.prior_path(self.drift(datum), steps_of(datum)).log_prob(z).sum() + self.log_likelihood(
             z, datum
         )
 
@@ -212,51 +208,25 @@ class LinearGaussianSSM(
 
         Its gradient is that of the expected complete log-density, by one smoother.
         """
-        likelihood = kalman_moments.log_likelihood(self.chain(datum), _steps(datum), self.engine)
-        return likelihood - self._constant(datum)
+        likelihood = kalman_moments.log_likelihood(self.chain(datum), steps_of(datum), self.engine)
+        return likelihood - self.log_scale(datum)
 
     def posterior(self, datum: Datum) -> GaussianPath:
         """Return p(z_{1:T} | x_{1:T}); it samples paths and has smoothed moments."""
-        return GaussianPath(self.filtered(datum), _steps(datum), self.engine)
+        return GaussianPath(self.filtered(datum), steps_of(datum), self.engine)
 
     def filtered(self, datum: Datum) -> kalman.Filtered:
         """Return moments of z_t and z_{t+1} given x_{1:t}, for every step."""
-        return ENGINES[self.engine].filter(self.chain(datum), _steps(datum))
+        return ENGINES[self.engine].filter(self.chain(datum), steps_of(datum))
 
     def conditional_mean(self, datum: Datum) -> Float[Array, "t d"]:
         """Return E[x_t | all observed entries], the observed ones and padded steps unchanged."""
         if datum.mask is None:
             return jnp.asarray(datum.x)
         mean = self.posterior(datum).mean
-        expected = kalman.apply(self.emission.matrix, mean) + self._shift(datum)
-        hidden = ~jnp.asarray(datum.mask) & self._real(datum)[:, None]
+        expected = kalman.apply(first(self.emission, len(mean)).matrix, mean) + self.shift(datum)
+        hidden = ~jnp.asarray(datum.mask) & self.real(datum)[:, None]
         return jnp.where(hidden, self.frame.leave(expected), datum.x)
-
-    def initial(self, datum: Datum) -> FullGaussian:
-        """Return p(z_1)."""
-        return FullGaussian(self.start.mean, self.start.noise.tril)
-
-    def transition(self, z: Float[Array, "n"], t: Int[Array, ""], datum: Datum) -> FullGaussian:
-        """Return p(z_{t+1} | z_t, u_t)."""
-        moved = self.dynamics.matrix @ z + self.dynamics.offset
-        if self.input_dim:
-            moved = moved + self.dynamics.inputs @ self.input_frame.enter(jnp.asarray(datum.cond)[t])
-        return FullGaussian(moved, self.dynamics.noise.tril)
-
-    def observation_at(self, z: Float[Array, "n"], t: Int[Array, ""], datum: Datum) -> GaussianRow:
-        """Return p(x_t | z_t, u_t), in the data's own units."""
-        loc = self.emission.matrix @ z + self.emission.offset
-        if self.emission.inputs.shape[1]:
-            loc = loc + self.emission.inputs @ self.input_frame.enter(jnp.asarray(datum.cond)[t])
-        return GaussianRow(
-            self.frame.leave(loc), jax.lax.stop_gradient(self.frame.scale) * self.emission.scale
-        )
-
-    def log_likelihood_at(self, z: Float[Array, "n"], t: Int[Array, ""], datum: Datum) -> Scalar:
-        """Return log p(x_t | z_t) over the observed entries, in nats; zero for a padded step."""
-        seen, law = self.seen(datum)[t], self.observation_at(z, t, datum)
-        each = law.log_prob_entries(jnp.where(seen, jnp.asarray(datum.x)[t], 0.0))
-        return jnp.where(seen, each, 0.0).sum()
 
     def simulate(
         self, like: Datum | None = None, *, key: PRNGKey
@@ -269,10 +239,11 @@ class LinearGaussianSSM(
         if like is None:
             raise InputError("LinearGaussianSSM: simulate(like) takes the number of steps from a sequence")
         to_z, to_x = jax.random.split(key)
-        z, _ = self._prior(self._drift(like), _steps(like)).sample_and_log_prob(key=to_z)
+        z, _ = self.prior_path(self.drift(like), steps_of(like)).sample_and_log_prob(key=to_z)
         noise = jax.random.normal(to_x, (len(z), self.data_dim))
-        y = kalman.apply(self.emission.matrix, z) + self._shift(like) + self.emission.scale * noise
-        return z, jnp.where(self._real(like)[:, None], self.frame.leave(y), 0.0)
+        emission = first(self.emission, len(z))
+        y = kalman.apply(emission.matrix, z) + self.shift(like) + emission.scale * noise
+        return z, jnp.where(self.real(like)[:, None], self.frame.leave(y), 0.0)
 
     def expectation(self, rows: Datum) -> dict[str, Any]:
         """Sum moments of the whitened noises over sequences; missing entries are integrated out.
@@ -287,12 +258,12 @@ class LinearGaussianSSM(
         rows = Datum(rows.x, rows.cond, mask=rows.mask, steps=rows.steps)
 
         def one(datum: Datum) -> dict[str, Any]:
-            steps, chain, u = _steps(datum), self.chain(datum), self._inputs(datum)
+            steps, chain, u = steps_of(datum), self.chain(datum), self.inputs(datum)
             engine, direct = ENGINES[self.engine], self.emission.inputs.shape[1]
             filtered = engine.filter(chain, steps)
             smoothed = engine.smooth(filtered, steps)
             sums = expected_sums(chain, filtered, smoothed, u, direct, self.seen(datum), steps)
-            evidence = filtered.log_likelihood - self._constant(datum)
+            evidence = filtered.log_likelihood - self.log_scale(datum)
             return sums | {"log_evidence": evidence, "weight": jnp.ones(())}
 
         return jax.tree.map(lambda leaf: jnp.tensordot(weight, leaf, 1), jax.vmap(one)(rows))
@@ -313,7 +284,7 @@ class LinearGaussianSSM(
         )
         return eqx.tree_at(lambda m: (m.start, m.dynamics, m.emission), self, new)
 
-    def at_floor(self) -> Bool[Array, "d"]:
+    def at_floor(self) -> Bool[Array, "*t d"]:
         """Say which noise variances of x sit at the floor."""
         return self.emission.at_floor()
 
@@ -330,58 +301,3 @@ class LinearGaussianSSM(
         parts = started(self, rows)
         where = lambda m: (m.start, m.dynamics, m.emission, m.frame, m.input_frame, m.initialized)  # noqa: E731
         return eqx.tree_at(where, self, (*parts, True))
-
-    def chain(self, datum: Datum) -> kalman.Chain:
-        """Return the chain that the Kalman recursions take, observations in units of their noise."""
-        scale, seen = self.emission.scale, self.seen(datum)
-        y = self.frame.enter(jnp.where(seen, jnp.asarray(datum.x), 0.0))
-        emission = self.emission.matrix / scale[:, None]
-        return kalman.Chain(
-            self.start.mean,
-            self.start.noise.tril,
-            self.dynamics.matrix,
-            self._drift(datum),
-            self.dynamics.noise.tril,
-            # rows of padded steps stay: what comes after the end changes nothing before it
-            emission if datum.mask is None else jnp.where(jnp.asarray(datum.mask)[..., None], emission, 0.0),
-            jnp.where(seen, (y - self._shift(datum)) / scale, 0.0),
-        )
-
-    def seen(self, datum: Datum) -> Bool[Array, "t d"]:
-        """Say which entries are real and observed."""
-        real = jnp.broadcast_to(self._real(datum)[:, None], datum.x.shape)
-        return real if datum.mask is None else real & jnp.asarray(datum.mask)
-
-    def _real(self, datum: Datum) -> Bool[Array, "t"]:
-        t = datum.x.shape[0]
-        return jnp.arange(t) < (t if datum.steps is None else jnp.asarray(datum.steps))
-
-    def _constant(self, datum: Datum) -> Scalar:
-        """Return Σ log(√(2π) scale) over observed entries; counted first, so padding cannot round."""
-        each = jnp.log(self.emission.scale * jax.lax.stop_gradient(self.frame.scale)) + 0.5 * np.log(
-            2 * np.pi
-        )
-        return (self.seen(datum).sum(0) * each).sum()
-
-    def _inputs(self, datum: Datum) -> Float[Array, "t u"]:
-        """Return standardized inputs, one row a step; zero where there are none."""
-        t = datum.x.shape[0]
-        if not self.input_dim:
-            return jnp.zeros((t, 0))
-        u = self.input_frame.enter(jnp.asarray(datum.cond))
-        u = jnp.concatenate([u, jnp.zeros((t - len(u), self.input_dim))])
-        return jnp.where(self._real(datum)[:, None], u, 0.0)
-
-    def _drift(self, datum: Datum) -> Float[Array, "s n"]:
-        return self.dynamics.drift(self._inputs(datum)[:-1])
-
-    def _shift(self, datum: Datum) -> Float[Array, "t d"]:
-        return self.emission.drift(self._inputs(datum)[:, : self.emission.inputs.shape[1]])
-
-    def _prior(self, drift: Float[Array, "*s n"], steps: Any) -> GaussianChain:
-        start, dynamics = self.start, self.dynamics
-        return GaussianChain(start.mean, start.noise.tril, dynamics.matrix, drift, dynamics.noise.tril, steps)
-
-
-def _steps(datum: Datum) -> Any:
-    return None if datum.steps is None else jnp.asarray(datum.steps)

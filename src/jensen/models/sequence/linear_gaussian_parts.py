@@ -12,6 +12,7 @@ import numpy as np
 from jensen.algorithms.linalg import cholesky, solve_lower
 from jensen.errors import InputError
 from jensen.families.base import LOG_SCALE_BOUND, bounded_exp
+from jensen.models.sequence.linear_gaussian_steps import PerStep, is_per_step, whole
 from jensen.models.static.raw import floored, is_floor, triangle
 from jensen.nets import Fixed
 from jensen.typing import Array, Bool, Float
@@ -56,14 +57,16 @@ class Noise(eqx.Module):
 
     @property
     def tril(self) -> Float[Array, "n n"]:
-        """The lower-triangular factor."""
-        return jax.lax.stop_gradient(self.unit.scale)[:, None] * triangle(self.raw[None], self.below[None])[0]
+        """The lower-triangular factor; of noises stacked by step, one a step."""
+        raw, below = jnp.atleast_2d(self.raw), jnp.atleast_2d(self.below)
+        relative = triangle(raw, below).reshape(*self.raw.shape, self.raw.shape[-1])
+        return jax.lax.stop_gradient(self.unit.scale)[..., None] * relative
 
     @property
     def covariance(self) -> np.ndarray:
         """The matrix, in float64."""
         tril = np.asarray(self.tril, np.float64)
-        return tril @ tril.T
+        return tril @ np.swapaxes(tril, -1, -2)
 
     def moved(self, white: Float[Array, "n n"]) -> Noise:
         """Return the noise with covariance L M Lᵀ for the present factor L and whitened moments M."""
@@ -92,19 +95,22 @@ class Initial(eqx.Module):
 class Dynamics(eqx.Module):
     """z_{t+1} = matrix z_t + inputs u_t + offset + noise."""
 
-    matrix: Float[Array, "n n"]
+    matrix: Float[Array, "n n"] | PerStep
     inputs: Float[Array, "n u"]
-    offset: Float[Array, "n"]
-    noise: Noise
+    offset: Float[Array, "n"] | PerStep
+    noise: Noise | PerStep
 
     def drift(self, u: Float[Array, "t u"]) -> Float[Array, "t n"]:
         """Return what does not depend on z."""
-        return _affine(self.inputs, u) + self.offset
+        return _affine(self.inputs, u) + whole(self.offset)
 
     def maximized(self, sums: dict[str, Array], free: Any) -> Dynamics:
         """Return the best dynamics given moments of whitened noise and regressors (z, u, 1)."""
+        chosen = _free_columns(self, free)
+        if isinstance(self.noise, PerStep):
+            return _held(self, chosen, "transition_covariance", "dynamics")
         gram, cross = sums["gram"], sums["cross"]
-        delta = _regressed(gram, cross, _free_columns(self, free))
+        delta = _regressed(gram, cross, chosen)
         count = jnp.maximum(sums["count"], 1e-30)
         white = (sums["square"] - delta @ cross.T - cross @ delta.T + delta @ gram @ delta.T) / count
         new = _shifted(self, self.noise.tril @ delta)
@@ -120,28 +126,30 @@ class Emission(eqx.Module):
         raw: Log-scales of the noise.
     """
 
-    matrix: Float[Array, "d n"]
+    matrix: Float[Array, "d n"] | PerStep
     inputs: Float[Array, "d u"]
-    offset: Float[Array, "d"]
-    raw: Float[Array, "d"]
+    offset: Float[Array, "d"] | PerStep
+    raw: Float[Array, "d"] | PerStep
 
     @property
-    def scale(self) -> Float[Array, "d"]:
+    def scale(self) -> Float[Array, "*t d"]:
         """Standard deviations of the noise."""
-        return bounded_exp(self.raw)
+        return bounded_exp(whole(self.raw))
 
     def drift(self, u: Float[Array, "t u"]) -> Float[Array, "t d"]:
         """Return what does not depend on z."""
-        return _affine(self.inputs, u) + self.offset
+        return _affine(self.inputs, u) + whole(self.offset)
 
-    def at_floor(self) -> Bool[Array, "d"]:
+    def at_floor(self) -> Bool[Array, "*t d"]:
         """Say which variances sit at the floor."""
-        return is_floor(self.raw)
+        return is_floor(whole(self.raw))
 
     def maximized(self, sums: dict[str, Array], free: Any) -> Emission:
         """Return the best emission, column by column of x, each over the steps where it was observed."""
         gram, cross = sums["gram"], sums["cross"]
         chosen = _free_columns(self, free)
+        if isinstance(self.raw, PerStep):
+            return _held(self, chosen, "emission_variances", "emission")
         if gram.ndim == 2:
             delta = _regressed(gram, cross, chosen)
             through = delta @ gram
@@ -153,9 +161,13 @@ class Emission(eqx.Module):
         if free.raw:
             ratio = jnp.maximum(square, 0.0) / jnp.maximum(sums["count"], 1e-30)
             new = eqx.tree_at(lambda s: s.raw, new, floored(self.scale * jnp.sqrt(ratio)))
-        return jax.tree.map(
-            lambda a, b: jnp.where((sums["count"] > 0).reshape(-1, *[1] * (a.ndim - 1)), a, b), new, self
-        )
+
+        def kept(a: Any, b: Any) -> Any:
+            if is_per_step(b):
+                return b
+            return jnp.where((sums["count"] > 0).reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+        return jax.tree.map(kept, new, self, is_leaf=is_per_step)
 
 
 def _together(free: Any) -> bool:
@@ -176,10 +188,9 @@ def _affine(inputs: Float[Array, "n u"], u: Float[Array, "t u"]) -> Float[Array,
 
 def _free_columns(part: Dynamics | Emission, free: Any) -> np.ndarray:
     """Say which regressors (z, u, 1) may change their coefficients."""
-    n, u = part.matrix.shape[1], part.inputs.shape[1]
-    return np.concatenate([np.full(n, free.matrix), np.full(u, free.inputs), np.full(1, free.offset)]).astype(
-        bool
-    )
+    widths = dict(zip(("matrix", "inputs", "offset"), (*_widths(part), 1), strict=True))
+    may = {name: not is_per_step(getattr(part, name)) and getattr(free, name) for name in widths}
+    return np.concatenate([np.full(width, may[name], bool) for name, width in widths.items()])
 
 
 def _regressed(
@@ -199,6 +210,26 @@ def _regressed(
 
 
 def _shifted(part: Any, delta: Float[Array, "k p"]) -> Any:
-    n, u = part.matrix.shape[1], part.inputs.shape[1]
-    new = (part.matrix + delta[:, :n], part.inputs + delta[:, n : n + u], part.offset + delta[:, n + u])
-    return eqx.tree_at(lambda s: (s.matrix, s.inputs, s.offset), part, new)
+    """Return the part with coefficients moved, those given per step aside."""
+    n, u = _widths(part)
+    moved = {"matrix": delta[:, :n], "inputs": delta[:, n : n + u], "offset": delta[:, n + u]}
+    moved = {name: by for name, by in moved.items() if not is_per_step(getattr(part, name))}
+    return eqx.tree_at(
+        lambda s: tuple(getattr(s, name) for name in moved),
+        part,
+        tuple(getattr(part, name) + by for name, by in moved.items()),
+    )
+
+
+def _widths(part: Any) -> tuple[int, int]:
+    return whole(part.matrix).shape[-1], part.inputs.shape[1]
+
+
+def _held(part: Any, chosen: np.ndarray, name: str, where: str) -> Any:
+    """Return the part unchanged: its noise is given per step, and sums pooled over steps know one alone."""
+    if chosen.any():
+        raise InputError(
+            f"em: with {name} given per step the other parameters of model.{where} have no pooled M-step; "
+            "use fit.gradient(..., gradients.Analytic()), or hold them by trainable="
+        )
+    return part

@@ -34,6 +34,11 @@ def check_sequences(model: Any, rows: Datum) -> None:
             f"{name} takes sequences (N, T, D), got shape {x.shape}: use x[None] for one sequence of rows"
         )
     n, t = x.shape[:2]
+    if model.num_steps is not None and t > model.num_steps:
+        raise InputError(
+            f"{name}: sequences have {t} steps, its parameters were given for {model.num_steps}; cut x, or "
+            "give more"
+        )
     if rows.steps is not None:
         steps = np.asarray(rows.steps)
         if steps.shape != (n,) or steps.dtype.kind not in "iu" or (steps < 0).any() or (steps > t).any():
