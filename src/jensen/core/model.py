@@ -82,6 +82,20 @@ class HasLatentDim(AbstractLatentModel):
     latent_dim: eqx.AbstractVar[int]
 
 
+class HasCondition(AbstractModel):
+    """A model p(x | c) with c a vector, or one vector a step; data come with it, ``fit.Data(x, cond=c)``.
+
+    Attributes:
+        cond_dim: Length of the vector.
+    """
+
+    cond_dim: eqx.AbstractVar[int]
+
+
+class HoldsLatent(HasLatentDim):
+    """A model of units of many steps with one z behind each unit: x is (T, D), padded after its real steps."""
+
+
 class HasRecurrence(AbstractCarryModel, HasLatentDim, AbstractRecurrence):
     """A model of sequences that draws z_t given a carry: z_{t−1} itself, or a recurrent state.
 

@@ -53,6 +53,11 @@ class MLP(eqx.Module):
             x = self.activation(layer(x))
         return self.layers[-1](x)
 
+    def quiet(self, by: float = 0.1) -> MLP:
+        """Return the network with its last weights multiplied, so that outputs start near their bias."""
+        last = self.layers[-1]
+        return eqx.tree_at(lambda net: net.layers[-1].weight, self, by * last.weight)
+
 
 def glorot(linear: eqx.nn.Linear, *, key: PRNGKey) -> eqx.nn.Linear:
     """Draw a layer's weights uniformly in ±√(6/(in + out)) and zero its bias (Glorot & Bengio 2010)."""

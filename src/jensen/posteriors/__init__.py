@@ -4,7 +4,8 @@ from jensen.posteriors.amortized import Amortized
 from jensen.posteriors.exact import Exact
 from jensen.posteriors.filtering import Filtering
 from jensen.posteriors.per_datum import PerDatum
+from jensen.posteriors.pooled import Pooled
 from jensen.posteriors.shared import Global
 from jensen.posteriors.smoothing import Smoothing
 
-__all__ = ["Amortized", "Exact", "Filtering", "Global", "PerDatum", "Smoothing"]
+__all__ = ["Amortized", "Exact", "Filtering", "Global", "PerDatum", "Pooled", "Smoothing"]

@@ -21,15 +21,16 @@ from jensen.dist import AbstractDistribution
 from jensen.errors import InputError, check_key
 from jensen.families import AbstractFamily
 from jensen.nets import MLP, Frame, column_means
-from jensen.posteriors.rules import family_matches_prior, no_paths
+from jensen.posteriors.rules import family_matches_prior, no_paths, reads_condition
 from jensen.typing import Array, Float, PRNGKey
 
 
 class Amortized(HasFamily, InitializesFromData):
-    """q_φ(z | x, c) = family(net_φ(x)), fast on new data at the price of the amortization gap.
+    """q_φ(z | x, c) = family(net_φ(x, c)), fast on new data at the price of the amortization gap.
 
     The input is centred by the training data's column means and divided by one common scale, chosen at
-    the first fit. Unobserved entries enter as the column mean.
+    the first fit; every column of the condition has a scale of its own. Unobserved entries enter as the
+    column mean.
 
     Args:
         family: Which laws q may be.
@@ -54,7 +55,9 @@ class Amortized(HasFamily, InitializesFromData):
     family: AbstractFamily
     net: Any
     frame: Frame
+    cond_frame: Frame | None
     data_dim: int
+    cond_dim: int
     initialized: bool
 
     def __init__(
@@ -71,13 +74,17 @@ class Amortized(HasFamily, InitializesFromData):
         check_key(key)
         if data_dim < 1:
             raise InputError(f"Amortized: data_dim is {data_dim}; it must be the number of columns of x")
+        if cond_dim < 0:
+            raise InputError(f"Amortized: cond_dim is {cond_dim}; it must be the number of columns of cond")
         self.family = family
         if net is None:
             net = MLP(data_dim + cond_dim, family.num_params, widths, activation=activation, key=key)
-            net = _start_small(net)
+            net = net.quiet()  # q starts near the family's initial law
         self.net = net
         self.frame = Frame.identity(data_dim)
+        self.cond_frame = Frame.identity(cond_dim) if cond_dim else None
         self.data_dim = data_dim
+        self.cond_dim = cond_dim
         self.initialized = False
 
     def parameters(self, datum: Datum) -> Float[Array, "p"]:
@@ -85,8 +92,11 @@ class Amortized(HasFamily, InitializesFromData):
         x = self.frame.enter(datum.x)
         if datum.mask is not None:
             x = jnp.where(datum.mask, x, 0.0)
-        if datum.cond is not None:
-            x = jnp.concatenate([x, datum.cond])
+        if self.cond_frame is not None:
+            if datum.cond is None or np.shape(datum.cond) != (self.cond_dim,):
+                found = "none" if datum.cond is None else f"shape {np.shape(datum.cond)}"
+                raise InputError(f"Amortized: cond must have length {self.cond_dim}, got {found}")
+            x = jnp.concatenate([x, self.cond_frame.enter(jnp.asarray(datum.cond, x.dtype))])
         return self.net(x)
 
     def __call__(self, model: AbstractModel, datum: Datum, *, key: PRNGKey) -> AbstractDistribution:
@@ -98,8 +108,9 @@ class Amortized(HasFamily, InitializesFromData):
         return self.family.law
 
     def rule(self, inference: AbstractInference) -> Verdict:
-        """Refuse a family that lives on another space than the prior."""
+        """Refuse a family on another space than the prior, or one that reads another condition."""
         refusal = no_paths(self.family, "Amortized: posteriors.Smoothing infers paths by a network")
+        refusal = refusal or reads_condition(self, inference.model)
         return refusal or family_matches_prior(self.family, inference.model)
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Amortized:
@@ -112,11 +123,8 @@ class Amortized(HasFamily, InitializesFromData):
         # one scale for all columns: a per-column one would blow up the rarely lit pixels of an image
         scale = np.sqrt(variance) if variance > 0 else 1.0
         frame = Frame(jnp.asarray(mean, jnp.float32), jnp.full(len(mean), scale, jnp.float32))
-        return eqx.tree_at(lambda q: (q.frame, q.initialized), self, (frame, True))
-
-
-def _start_small(net: MLP) -> MLP:
-    """Shrink the last layer so that q starts near the family's initial law."""
-    last = net.layers[-1]
-    small = eqx.tree_at(lambda layer: layer.weight, last, last.weight * 0.1)
-    return eqx.tree_at(lambda n: n.layers, net, (*net.layers[:-1], small))
+        new = eqx.tree_at(lambda q: (q.frame, q.initialized), self, (frame, True))
+        if self.cond_frame is None or rows.cond is None:
+            return new
+        cond_frame = Frame.standardizing(np.asarray(rows.cond), None, rows.weight)
+        return eqx.tree_at(lambda q: q.cond_frame, new, cond_frame)

@@ -6,14 +6,16 @@ from typing import Any
 
 from jensen.core import (
     AbstractLatentModel,
+    HasCondition,
     HasExactEvidence,
     HasExactPosterior,
     HasLatentDim,
     HasMarkovLatents,
     HasRecurrence,
+    HoldsLatent,
     Verdict,
 )
-from jensen.dist import AbstractEnumerable, Bernoulli, Categorical, OneHot
+from jensen.dist import AbstractEnumerable, Bernoulli, Categorical, Empty, OneHot
 from jensen.families import AbstractFamily, AbstractPathFamily
 
 _SPACES: tuple[type, ...] = (Categorical, OneHot, Bernoulli)
@@ -27,10 +29,11 @@ _USE = {
 
 def family_matches_prior(family: AbstractFamily, model: Any) -> Verdict:
     """Refuse a family whose samples do not live where the model's prior does."""
-    if not isinstance(model, AbstractLatentModel):
-        if isinstance(model, HasExactEvidence):
-            name = type(model).__name__
-            return Verdict("refused", f"{name} has no latents to infer; use posteriors.Exact()")
+    latent = isinstance(model, AbstractLatentModel)
+    if isinstance(model, HasExactEvidence) and (not latent or model.prior_law is Empty):
+        name = type(model).__name__
+        return Verdict("refused", f"{name} has no latents to infer; use posteriors.Exact()")
+    if not latent:
         return Verdict("exact")
     if isinstance(model, HasRecurrence | HasMarkovLatents):
         if isinstance(family, AbstractPathFamily):
@@ -55,6 +58,25 @@ def family_matches_prior(family: AbstractFamily, model: Any) -> Verdict:
             f"length {model.latent_dim}; use families.{type(family).__name__} of the model's length",
         )
     return Verdict("exact")
+
+
+def reads_condition(posterior: Any, model: Any) -> Verdict | None:
+    """Refuse a network of one row for units of many, and one that does not read the model's condition.
+
+    Args:
+        posterior: One with ``cond_dim``, which sees one row with its condition.
+        model: The model.
+    """
+    name, kind = type(posterior).__name__, type(model).__name__
+    if isinstance(model, HoldsLatent):
+        return Verdict("refused", f"{name}: {kind} has one z behind many rows; use posteriors.Pooled")
+    if isinstance(model, HasCondition) and model.cond_dim != posterior.cond_dim:
+        return Verdict(
+            "refused",
+            f"{name} reads {posterior.cond_dim} columns of cond, {kind} has {model.cond_dim}; "
+            f"use posteriors.{name}(..., cond_dim={model.cond_dim})",
+        )
+    return None
 
 
 def no_paths(family: AbstractFamily, where: str) -> Verdict | None:

@@ -82,7 +82,7 @@ def _exact(inference: Inference, datum: Datum, key: PRNGKey) -> Float[Array, "*t
     return inference.model.conditional_mean(datum)
 
 
-def _weighted(inference: Inference, datum: Datum, key: PRNGKey, num_samples: int) -> Float[Array, "d"]:
+def _weighted(inference: Inference, datum: Datum, key: PRNGKey, num_samples: int) -> Float[Array, "*t d"]:
     to_q, to_draws = jax.random.split(key)
     model, q = inference.bound_model(), inference.q(datum, key=to_q)
     terms = independent_draws(model, q, datum, num_samples, key=to_draws)
@@ -92,4 +92,4 @@ def _weighted(inference: Inference, datum: Datum, key: PRNGKey, num_samples: int
     means = jax.vmap(lambda z: model.likelihood(z, datum.cond).mean)(terms.z)
     mean = jnp.tensordot(jax.nn.softmax(log_w), means, axes=1)
     # the mean of category codes has no meaning: the most probable category stands for them
-    return mean if mean.ndim == 1 else jnp.argmax(mean, -1).astype(mean.dtype)
+    return mean if mean.ndim == jnp.ndim(datum.x) else jnp.argmax(mean, -1).astype(mean.dtype)

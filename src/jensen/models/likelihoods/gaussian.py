@@ -74,7 +74,18 @@ class Gaussian(AbstractLikelihood):
     ) -> tuple[Gaussian, Float[Array, "p"]]:
         """Standardize, and start at the column means."""
         frame = Frame.standardizing(x, mask, weight)
-        rounding = resolution(x, mask) / np.sqrt(12) / np.asarray(frame.scale)
-        floor = Floor(jnp.asarray(np.maximum(rounding, np.exp(MIN_LOG_SCALE)), jnp.float32))
+        floor = Floor(noise_floor(x, mask, frame))
         started = eqx.tree_at(lambda g: (g.frame, g.floor), self, (frame, floor))
         return started, jnp.zeros(self.data_dim)
+
+
+def noise_floor(x: np.ndarray, mask: np.ndarray | None, frame: Frame) -> Float[Array, "d"]:
+    """Return the least noise scale of every column, in the frame's units: its rounding's, or e⁻⁶. Host code.
+
+    Args:
+        x: Rows, (N, D).
+        mask: True where observed, (N, D).
+        frame: Coordinates in which the columns are of order one.
+    """
+    rounding = resolution(x, mask) / np.sqrt(12) / np.asarray(frame.scale)
+    return jnp.asarray(np.maximum(rounding, np.exp(MIN_LOG_SCALE)), jnp.float32)
