@@ -29,6 +29,7 @@ FILES = {
     "nan.csv": "a,b\n1,2\n3,\n5,6\n",
     "inf.csv": "a,b\n1,2\n3,4\n5,inf\n",
     "text.csv": "a,b\n1,2\n3,oops\n",
+    "words.csv": "id,a\nu,p\nu,q\nv,p\nv,q\n",
     "ragged.csv": "a,b\n1,2\n3,4,5\n",
     "empty.csv": "",
     "header.csv": "a,b\n",
@@ -147,6 +148,7 @@ FIT = {
     "a table of sequences": ("fit gmm pendulum", "pendulum holds sequences, not a table; fit hmm, lgssm, dmm or rssm"),
     "sequence of a mixture": ("fit gmm good.csv --sequence a", "--sequence is not an option of preset gmm"),
     "labels of sequences": ("fit hmm good.csv --labels a", "--labels is not an option of preset hmm"),
+    "text categories of an hmm": ("fit hmm words.csv --sequence id", "words.csv: column 'a' holds text, 'p' in row 0 (line 2); encode its 2 categories as integers from 0, which an HMM takes (--likelihood categorical), leave the column out (--drop a)"),
     "no such sequence column": ("fit hmm mixed.csv --sequence ids", "mixed.csv: no column 'ids' to tell sequences apart by (did you mean 'id'?)"),
     "sequence column unnamed": ("fit hmm mixed.csv", "or name it as the sequence id (--sequence id)"),
     "interleaved sequences": ("fit hmm mixed.csv --sequence id", "mixed.csv: sequence 'u' goes on in row 3 (line 5) after another one began"),
@@ -373,6 +375,10 @@ def world() -> core.Inference:
     return core.Inference(model, q, objectives.ELBO(), gradients.Reparam())
 
 
+def exactly(model: Any) -> core.Inference:
+    return core.Inference(model, posteriors.Exact(), objectives.ELBO(), gradients.Analytic())
+
+
 DISCRETE = {"prior": models.priors.OneHot(3), "latent_dim": None}
 
 API: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
@@ -423,7 +429,11 @@ API: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "lengths beyond the steps": (lambda: fit.Data(X[None], lengths=[13]), InputError, "lengths must be whole numbers from 0 to 12, the steps of x: sequence 0 has 13"),
     "lengths of another number": (lambda: fit.Data(X[None], lengths=[3, 4]), InputError, "lengths must be one number a sequence, (1,), got shape (2,)"),
     "lengths that do not sum": (lambda: datasets.load_sequences("sums.npz"), InputError, "sums.npz: no such file"),
-    "nan in a sequence": (lambda: fit.em(hmm(), BAD[None]), InputError, "x holds NaN in column 1 (1 entries"),
+    "nan in a sequence": (lambda: fit.em(hmm(), BAD[None]), InputError, "x holds NaN in column 1 (1 entries, first in sequence 0, step 3): leave those sequences out, or give fit.Data(x, mask=~np.isnan(x))"),
+    "nan tails of sequences": (lambda: fit.em(hmm(), np.where(np.arange(12)[:, None] < 8, X, np.nan)[None]), InputError, "x holds NaN in column 0 (4 entries, first in sequence 0, step 8): if these tails are padding, give fit.Data(x, lengths=)"),
+    "a series without axes": (lambda: fit.em(hmm(), X[:, 0]), InputError, "or x[None, :, None] for one sequence of numbers"),
+    "inputs of an hmm": (lambda: use.rollout(exactly(models.HMM(2, 2, input_dim=1, key=KEY)), X[None], horizon=3, key=KEY), InputError, "rollout: HMM takes inputs of length 1; pass actions="),
+    "a sequence column of a table": (lambda: datasets.load("iris", sequence="id"), InputError, "iris: rows of a table have no order in time; for sequences call load_sequences('iris', sequence='id')"),
     "all-missing sequences": (lambda: fit.em(hmm(), fit.Data(X[None], mask=np.zeros((1, 12, 2), bool))), InputError, "HMM: no entry of x is observed; there is nothing to fit"),
     "all-missing sequences of a linear model": (lambda: fit.em(linear(), fit.Data(X[None], mask=np.zeros((1, 12, 2), bool))), InputError, "LinearGaussianSSM: no entry of x is observed; there is nothing to fit"),
     "sequences of other dimensions": (lambda: fit.em(hmm(), X[None, :, :1]), InputError, "X has 1 features, but HMM is expecting 2 features as input."),

@@ -44,7 +44,7 @@ class Rows:
         """What models and defaults depend on."""
         data = self.dataset
         if isinstance(data, Dataset):
-            return Facts(data.kind, len(self.train), data.x.shape[1])
+            return Facts(data.kind, len(self.train), data.x.shape[1], actions=len(data.inputs))
         acts = 0 if data.cond is None else data.cond.shape[-1]
         spare = data.cond is not None and data.cond.shape[1] == data.x.shape[1]
         largest = float(data.x[data.seen].max())
@@ -65,13 +65,25 @@ def read(preset: str, source: str, options: dict[str, Any]) -> Dataset | Sequenc
     """
     if PRESETS[preset].takes == "sequences":
         return _read_sequences(preset, source, options)
+    if PRESETS[preset].takes == "targets" and "target" not in options:
+        raise InputError(
+            f"{preset} predicts some columns from the others; say which: {_targets(source, options)}"
+        )
     return _read_rows(source, options)
+
+
+def _targets(source: str, options: dict[str, Any]) -> str:
+    """Say how targets are named, with the names there are."""
+    with in_flags():
+        columns = _load(source, options).columns
+    more = ", ..." if len(columns) > 8 else ""
+    return f"--target COLUMN (columns: {', '.join(columns[:8])}{more})"
 
 
 def _read_rows(source: str, options: dict[str, Any]) -> Dataset:
     with in_flags():
         data = _load(source, options)
-    if data.image_shape is None:
+    if data.image_shape is None and data.cond is None:
         datasets.warn_constant(data.x, mask=data.mask, columns=data.columns, what=source)
     if "binarize" not in options:
         return data
@@ -122,6 +134,8 @@ def read_like(preset: str, source: str, options: dict[str, Any], width: int) -> 
                 warnings.simplefilter("ignore", JensenWarning)
                 found = _load(source, options).x.shape[1]
         except NoColumn as absent:
+            if absent.wanted in options.get("target", ()):
+                break  # said by the reading below
             _forget(options, absent.wanted)
         except InputError:
             break  # said by the reading below
@@ -151,6 +165,7 @@ def _load(source: str, options: dict[str, Any]) -> Dataset:
         source,
         labels=options.get("labels"),
         drop=options.get("drop", ()),
+        target=options.get("target", ()),
         missing=options.get("missing", "error"),
     )
 
@@ -168,8 +183,10 @@ def _by_place(columns: Any) -> bool:
 _WORDS = (
     (r"\blabels=('[^']*'|-?\d+)", "--labels"),
     (r"\bmissing=('[^']*')", "--missing"),
+    (r"\btarget=('[^']*'|-?\d+)", "--target"),
     (r"\bdrop=\[('[^']*')\]", "--drop"),
     (r"\bsequence=('[^']*'|-?\d+)", "--sequence"),
+    (r"\bemission=('[^']*')", "--likelihood"),
 )
 
 
@@ -243,7 +260,8 @@ def subset(data: Dataset | Sequences, rows: np.ndarray) -> Dataset | Sequences:
         return data.take(rows)
     labels = None if data.labels is None else data.labels[rows]
     mask = None if data.mask is None else data.mask[rows]
-    return replace(data, x=data.x[rows], labels=labels, mask=mask)
+    cond = None if data.cond is None else data.cond[rows]
+    return replace(data, x=data.x[rows], labels=labels, mask=mask, cond=cond)
 
 
 def as_data(data: Dataset | Sequences) -> Data:

@@ -48,6 +48,7 @@ def load(
     drop: Sequence[str | int] = (),
     target: str | int | Sequence[str | int] = (),
     missing: Literal["error", "mask"] = "error",
+    sequence: str | int | None = None,
 ) -> Dataset:
     """Load an embedded data set, or a file or folder of your own.
 
@@ -63,6 +64,7 @@ def load(
         target: Columns to predict, by name or position: they become x, all others ``cond``. In an npz file
             also the name of an array of them, beside the inputs ``x``.
         missing: ``"error"`` refuses an empty, NA or NaN cell; ``"mask"`` marks it unobserved.
+        sequence: Refused: rows here have no order; `load_sequences` takes it.
 
     Returns:
         The checked data, N rows of D finite numbers, or NaN where ``mask`` says unobserved.
@@ -82,6 +84,11 @@ def load(
     """
     check_policy(missing)
     given = os.fspath(name_or_path)
+    if sequence is not None:
+        raise InputError(
+            f"{given}: rows of a table have no order in time; for sequences call "
+            f"load_sequences({given!r}, sequence={sequence!r})"
+        )
     if given in set(SEQUENCES) - set(BUNDLED) or given.startswith(MINARI):
         raise InputError(
             f"{given} holds sequences, not a table; fit hmm, lgssm, dmm or rssm to it "

@@ -149,8 +149,9 @@ def checked(data: Sequences, *, missing: str, what: str) -> Sequences:
     seen = real if data.mask is None else real & data.mask
     absent = np.isnan(data.x) & seen
     if absent.any() and missing == "error":
+        pads = "if these tails are padding, save x and 'lengths' as npz; else " * _are_tails(absent, data)
         raise InputError(
-            f"{what}: {_located(data, absent, 'missing')}; fill them, or treat them as unobserved "
+            f"{what}: {_located(data, absent, 'missing')}; {pads}fill them, or treat them as unobserved "
             "(missing='mask')"
         )
     infinite = np.isinf(data.x) & seen
@@ -173,6 +174,13 @@ def checked(data: Sequences, *, missing: str, what: str) -> Sequences:
         return data
     # padding counts as observed zeros in neither place: models ask for real steps first
     return replace(data, x=np.where(seen | ~real, data.x, np.nan), mask=seen | ~real)
+
+
+def _are_tails(absent: np.ndarray, data: Sequences) -> bool:
+    """Whether all that is absent are last steps, whole, of sequences given at full length."""
+    steps = absent.any(-1)
+    whole = (absent.all(-1) == steps).all() and (steps[:, 1:] >= steps[:, :-1]).all()
+    return bool(whole and (data.lengths == data.x.shape[1]).all() and not steps.all(1).any())
 
 
 def _warn_silent(data: Sequences, seen: np.ndarray, what: str) -> None:

@@ -111,6 +111,8 @@ def find_column(columns: Sequence[str], wanted: str | int, file: str, *, to: str
                 columns if len(columns) <= _LISTED else difflib.get_close_matches(wanted, columns, cutoff=0.5)
             )
             hint = nearest(wanted, few) if few else f"; there are {len(columns)} columns"
+            if {part.strip() for part in wanted.split(",")} <= set(columns):
+                hint = f"; give a list of names, {[part.strip() for part in wanted.split(',')]}"
             raise NoColumn(f"{file}: no column {wanted!r} to {to}{hint}", wanted)
         return list(columns).index(wanted)
     if not -len(columns) <= wanted < len(columns):

@@ -40,7 +40,10 @@ def check_entries(x: Any, mask: np.ndarray | None) -> np.ndarray:
     if x.dtype.kind not in "fiub":
         raise InputError(f"x must hold real numbers, not {x.dtype}: encode text and categories first")
     if x.ndim < 2:
-        raise InputError(f"x must be rows by columns, got shape {x.shape}: use x[:, None] for one column")
+        raise InputError(
+            f"x must be rows by columns, got shape {x.shape}: use x[:, None] for one column, or "
+            "x[None, :, None] for one sequence of numbers"
+        )
     if x.size == 0:
         raise InputError(f"x is empty, shape {x.shape}: there is nothing to fit")
     if mask is not None and mask.shape != x.shape:
@@ -74,11 +77,29 @@ def check_columns(x: np.ndarray, mask: np.ndarray | None) -> None:
         warnings.warn(f"x: constant column {names}{more}: consider dropping it", JensenWarning, stacklevel=4)
 
 
+def only_tails(bad: np.ndarray) -> bool:
+    """Whether what is bad of sequences (N, T, D) are whole steps up to their ends, as padding is."""
+    steps = bad.any(-1)
+    return bool(
+        (bad.all(-1) == steps).all() and (steps[:, 1:] >= steps[:, :-1]).all() and not steps.all(1).any()
+    )
+
+
 def _locate(x: np.ndarray, bad: np.ndarray) -> str:
     where = np.argwhere(bad)
     row, column = int(where[0][0]), int(where[0][-1])
     count = int(bad[..., column].sum())
     kind = "NaN" if np.isnan(x[bad][0]) else "infinity"
+    if x.ndim == 3:
+        return (
+            f"x holds {kind} in column {column} ({count} entries, first in sequence {row}, step {where[0][1]}): "
+            + (
+                "if these tails are padding, give fit.Data(x, lengths=)"
+                if only_tails(bad)
+                else "leave those sequences out, or give fit.Data(x, mask=~np.isnan(x)) if the model takes "
+                "missing entries"
+            )
+        )
     return (
         f"x holds {kind} in column {column} ({count} entries, first in row {row}): "
         "drop the rows, or give fit.Data(x, mask=~np.isnan(x)) if the model takes missing entries"

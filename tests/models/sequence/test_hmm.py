@@ -369,7 +369,8 @@ _OK = {"means": MEANS, "covariances": FULL}
     [
         (lambda: HMM(0, 2, key=KEY), "num_states=0"),
         (lambda: HMM(2, 2, "gausian", key=KEY), "did you mean 'gaussian'"),
-        (lambda: HMM(2, 2, "categorical", key=KEY), "num_categories goes with"),
+        (lambda: HMM(2, 2, "categorical", key=KEY), "needs num_categories=, C for the codes 0..C−1"),
+        (lambda: HMM(2, 2, num_categories=3, key=KEY), "num_categories goes with emission='categorical'"),
         (lambda: HMM(2, 2, "categorical", num_categories=1, key=KEY), "at least 2"),
         (lambda: HMM.with_parameters(INITIAL, [[0.8, 0.2], [0.3, 0.6]], **_OK), "row 1: sums to 0.9"),
         (

@@ -107,8 +107,10 @@ class HMM(
             )
         if emission not in EMISSIONS:
             raise InputError(f"HMM: emission {emission!r} is unknown{nearest(emission, EMISSIONS)}")
-        if (emission == "categorical") != (num_categories is not None):
-            raise InputError("HMM: num_categories goes with emission='categorical', and only with it")
+        if emission == "categorical" and num_categories is None:
+            raise InputError("HMM: emission='categorical' needs num_categories=, C for the codes 0..C−1")
+        if emission != "categorical" and num_categories is not None:
+            raise InputError(f"HMM: num_categories goes with emission='categorical'; {emission!r} has none")
         sizes = num_states, data_dim, input_dim
         to_chain, to_emission = jax.random.split(key)
         if emission == "gaussian":
