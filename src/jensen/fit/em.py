@@ -15,7 +15,7 @@ import numpy as np
 from jensen.core import AbstractModel, Datum, HasExpectationMaximization, Inference
 from jensen.errors import CombinationError, InputError, JensenWarning, NonFiniteError, check_key
 from jensen.fit.data import Data
-from jensen.fit.enter import real_entries
+from jensen.fit.enter import centred_cond, real_entries
 from jensen.fit.fingerprint import array_digest
 from jensen.fit.prepare import Split, Trainable, check_fits
 from jensen.fit.progress import Progress
@@ -23,6 +23,7 @@ from jensen.fit.result import Fitted, History
 from jensen.fit.run import Run, Session, save
 from jensen.fit.start import start_from
 from jensen.gradients import Analytic
+from jensen.models.conditional import HasCondFrame
 from jensen.models.sequence.linear_gaussian_given import UNSTABLE
 from jensen.models.sequence.linear_gaussian_units import HasSpectralRadius
 from jensen.models.static import HasFloor, HasFrame
@@ -56,8 +57,9 @@ def em(
 ) -> Fitted:
     """Fit by expectation maximization: each step raises the mean log p(x), or leaves it.
 
-    Rows are standardized in float64 on the host before they become float32, and sums over rows are
-    compensated. Missing entries are integrated out. The compiled step is shared by all calls of one shape.
+    Rows are standardized, and conditions centred, in float64 on the host before they become float32, and sums
+    over rows are compensated. Missing entries are integrated out. The compiled step is shared by all calls of
+    one shape.
 
     Args:
         model: A model with an E- and an M-step. One not yet started chooses its start from the data.
@@ -149,6 +151,7 @@ class Blocks:
             x = (x - shift) / scale
             log_scale = float(weight @ _observed(rows) @ np.log(scale) / weight.sum())
             x = x if rows.mask is None else np.where(rows.mask, x, 0.0)
+        cond = centred_cond(model, rows.cond)[1] if isinstance(model, HasCondFrame) else rows.cond
         count, size = _cut(x.shape, BLOCK if rows.mask is None else MASKED_BLOCK)
 
         def cut(leaf: Any) -> Array:
@@ -158,7 +161,7 @@ class Blocks:
             padded[:n] = leaf
             return jnp.asarray(padded.reshape(count, size, *leaf.shape[1:]))
 
-        whole = Datum(x, rows.cond, None, rows.mask, rows.steps, weight)
+        whole = Datum(x, cond, None, rows.mask, rows.steps, weight)
         return cls(jax.tree.map(cut, whole), float(weight.sum()), log_scale)
 
 
@@ -220,6 +223,9 @@ def _climb(model: Any, free: PyTree, blocks: Blocks, course: _Course) -> Any:
     frame = model.frame if isinstance(model, HasFrame) else None
     if frame is not None:
         model = _with_frame(model, Frame.identity(len(frame.shift)))
+    given = model.cond_frame if isinstance(model, HasCondFrame) else None
+    if isinstance(model, HasCondFrame):
+        model = _reading_in(model, Frame(jnp.zeros_like(model.cond_frame.shift), model.cond_frame.scale))
     with Progress(course.steps) as bar:
         try:
             while True:
@@ -231,11 +237,16 @@ def _climb(model: Any, free: PyTree, blocks: Blocks, course: _Course) -> Any:
                 model = new
         except KeyboardInterrupt:
             course.reason = "interrupted"
+    model = model if given is None else _reading_in(model, given)
     return model if frame is None else _with_frame(model, frame)
 
 
 def _with_frame(model: Any, frame: Frame) -> Any:
     return eqx.tree_at(lambda m: m.frame, model, frame)
+
+
+def _reading_in(model: Any, frame: Frame) -> Any:
+    return eqx.tree_at(lambda m: m.cond_frame, model, frame)
 
 
 @eqx.filter_jit

@@ -12,6 +12,7 @@ import numpy as np
 
 from jensen.core import ChecksData, Datum, IndexesData, Inference, SharesLatent
 from jensen.errors import InputError, JensenWarning
+from jensen.models.conditional import HasCondFrame
 from jensen.models.static import HasFrame
 from jensen.nets import column_means
 from jensen.posteriors import Exact
@@ -49,19 +50,35 @@ def centred(inference: Inference, rows: Datum) -> tuple[Inference, Datum]:
         rows: Stacked rows; numpy arrays.
 
     Returns:
-        The inference with its frame's shift at zero, and the rows less that shift.
+        The inference with its frame's shift at zero, and the rows less that shift; and a condition likewise.
     """
     shift = origin(inference)
     if shift is None:
         return inference, rows
     x = np.asarray(rows.x, np.float64) - shift
     x = x if rows.mask is None else np.where(rows.mask, x, 0.0)
-    return _with_origin(inference, jnp.zeros(shift.shape)), eqx.tree_at(lambda d: d.x, rows, x)
+    inference, rows = _with_origin(inference, jnp.zeros(shift.shape)), eqx.tree_at(lambda d: d.x, rows, x)
+    if not isinstance(inference.model, HasCondFrame):
+        return inference, rows
+    model, cond = centred_cond(inference.model, rows.cond)
+    return eqx.tree_at(lambda i: i.model, inference, model), eqx.tree_at(lambda d: d.cond, rows, cond)
 
 
 def uncentred(inference: Inference, original: Inference) -> Inference:
     """Return a centred inference, trained since, with the origin it had originally."""
-    return inference if origin(original) is None else _with_origin(inference, original.model.frame.shift)
+    if origin(original) is None:
+        return inference
+    inference = _with_origin(inference, original.model.frame.shift)
+    if not isinstance(original.model, HasCondFrame):
+        return inference
+    return eqx.tree_at(lambda i: i.model.cond_frame, inference, original.model.cond_frame)
+
+
+def centred_cond(model: HasCondFrame, cond: Any) -> tuple[Any, np.ndarray]:
+    """Move the origin in which a model reads its condition to zero, and the condition with it, in float64."""
+    shift = model.cond_frame.shift
+    moved = eqx.tree_at(lambda m: m.cond_frame.shift, model, jnp.zeros_like(shift))
+    return moved, np.asarray(cond, np.float64) - np.asarray(shift, np.float64)
 
 
 def origin(inference: Inference) -> Float[np.ndarray, "d"] | None:
