@@ -1,21 +1,25 @@
-"""What a fitted model is for: of rows, encode, reconstruct, sample, score and impute; of sequences more."""
+"""What a fitted model is for: encode, reconstruct, sample, score, impute; predict; of sequences more."""
 
-from jensen.use.density import score
 from jensen.use.forecast import Forecast, forecast
 from jensen.use.generate import sample
 from jensen.use.latents import encode, reconstruct
 from jensen.use.missing import impute
+from jensen.use.predict import Prediction, density, predict
 from jensen.use.rollout import Rollout, rollout
+from jensen.use.score import score
 from jensen.use.states import States, filter, smooth
 
 __all__ = [
     "Forecast",
+    "Prediction",
     "Rollout",
     "States",
+    "density",
     "encode",
     "filter",
     "forecast",
     "impute",
+    "predict",
     "reconstruct",
     "rollout",
     "sample",
