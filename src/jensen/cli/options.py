@@ -163,6 +163,13 @@ OPTIONS = {
             "drop", _DATA, "A,B", "columns left out, by name or position, such as names and dates", _columns
         ),
         Option(
+            "target",
+            _DATA,
+            "A,B",
+            "columns to predict from all others, by name or position (mdn, cvae, ...)",
+            _columns,
+        ),
+        Option(
             "sequence", _DATA, "COLUMN", "column that tells sequences apart, by name or position", _column
         ),
         Option("actions", _DATA, "A,B", "columns that are actions or inputs of sequences, by name", _names),
@@ -199,14 +206,14 @@ OPTIONS = {
             "components",
             _MODEL,
             "K",
-            "mixture components; states (hmm); categories per latent (dvae, rssm)",
+            "mixture components (gmm, mdn); states (hmm); categories per latent (dvae, rssm)",
             whole(1),
         ),
         Option(
             "covariance",
             _MODEL,
             "KIND",
-            "full, diag, tied or spherical (gmm, hmm)",
+            "full, diag, tied or spherical (gmm, hmm); full or diag (mdn)",
             one_of("full", "diag", "tied", "spherical"),
         ),
         Option(
@@ -217,6 +224,13 @@ OPTIONS = {
             one_of("bernoulli", "gaussian", "poisson", "categorical"),
         ),
         Option("widths", _MODEL, "W,W", "hidden widths of both networks", _widths),
+        Option(
+            "prior",
+            _MODEL,
+            "learned|fixed",
+            "p(z | inputs) by a network, or a standard Gaussian (cvae; default: learned)",
+            one_of("learned", "fixed"),
+        ),
         Option(
             "posterior",
             _BOUND,

@@ -25,7 +25,7 @@ class Facts:
         columns: Columns of a row, or of a step.
         longest: Steps of the longest sequence; 0 for tables.
         steps: Steps of all sequences to train on; 0 for tables.
-        actions: Columns of actions or inputs.
+        actions: Columns of actions or inputs; of tables with targets, what these are predicted from.
         spare: Whether there is an action after the last step as well.
         largest: Largest observed value.
     """
@@ -73,7 +73,7 @@ class Preset:
         build: Makes the inference.
         defaults: The options it takes besides the common ones; None where the data decides.
         choices: Where an option may only be some of its values.
-        takes: Whether it fits tables or sequences.
+        takes: Whether it fits tables, sequences, or some columns of a table given the others.
         inputs: Which actions of sequences it uses: none, those with one for every step, or any.
         adapt: Choices that the data makes, given the options written and all options so far.
         pace: Steps and batch of a gradient fit.
@@ -83,7 +83,7 @@ class Preset:
     build: Build
     defaults: Options
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    takes: Literal["tables", "sequences"] = "tables"
+    takes: Literal["tables", "sequences", "targets"] = "tables"
     inputs: Literal["none", "every step", "any"] = "none"
     adapt: Callable[[Options, Facts, Options], Options] = lambda given, facts, chosen: {}
     pace: Pace = Pace(20_000, 64, 300)
@@ -91,4 +91,4 @@ class Preset:
     @property
     def noun(self) -> str:
         """What a datum is called."""
-        return "rows" if self.takes == "tables" else "sequences"
+        return "sequences" if self.takes == "sequences" else "rows"

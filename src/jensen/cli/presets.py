@@ -5,22 +5,25 @@ The tables hold plain values, so that ``--help`` reads them without JAX; only th
 
 from __future__ import annotations
 
+from jensen.cli.conditional_presets import CONDITIONAL
 from jensen.cli.options import flags
 from jensen.cli.preset import Facts, Options, Preset
 from jensen.cli.sequence_presets import SEQUENTIAL
 from jensen.cli.static_presets import STATIC
 from jensen.errors import InputError, nearest
 
-PRESETS = STATIC | SEQUENTIAL
+PRESETS = STATIC | CONDITIONAL | SEQUENTIAL
 """By name, in the order of the help."""
 
+_OF_TABLES = ("labels", "drop", "missing", "validation", "standardize", "gap_rows", "seed")
 COMMON = {
-    "tables": ("labels", "drop", "missing", "validation", "standardize", "gap_rows", "seed"),
+    "tables": _OF_TABLES,
+    "targets": ("target", *_OF_TABLES),
     "sequences": ("sequence", "actions", "drop", "missing", "validation", "gap_rows", "seed"),
 }
 """Options of every preset for such data."""
 
-GAP_ROWS = {"tables": 100, "sequences": 20}
+GAP_ROWS = {"tables": 100, "targets": 100, "sequences": 20}
 """How many rows or sequences the gap is measured on when nobody says."""
 
 _OF_ELBO = ("beta", "free_bits", "kl_balance")

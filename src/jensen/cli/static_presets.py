@@ -79,7 +79,7 @@ def _decoding(options: Options, facts: Facts, key: PRNGKey, family: Any, prior: 
     """Decoder, posterior, bound and gradient, as the options name them."""
     import jax
 
-    from jensen import gradients, models, objectives, posteriors
+    from jensen import models, posteriors
     from jensen.core import Inference
 
     to_model, to_posterior = jax.random.split(key)
@@ -98,20 +98,29 @@ def _decoding(options: Options, facts: Facts, key: PRNGKey, family: Any, prior: 
         posterior = posteriors.Amortized(
             family, data_dim=facts.columns, widths=options["widths"], key=to_posterior
         )
+    return Inference(model, posterior, bound_of(options), gradient_of(options))
+
+
+def bound_of(options: Options) -> Any:
+    """Return the objective that options name."""
+    from jensen import objectives
+
     if options["objective"] == "iwae":
-        objective = objectives.IWAE(options["num_samples"])
-    else:
-        objective = objectives.ELBO(
-            options["num_samples"], beta=options["beta"], free_bits=options["free_bits"]
-        )
-    gradient = {
+        return objectives.IWAE(options["num_samples"])
+    return objectives.ELBO(options["num_samples"], beta=options["beta"], free_bits=options["free_bits"])
+
+
+def gradient_of(options: Options) -> Any:
+    """Return the gradient estimator that options name."""
+    from jensen import gradients
+
+    return {
         "reparam": gradients.Reparam,
         "stick-the-landing": gradients.StickTheLanding,
         "doubly-reparam": gradients.DoublyReparam,
         "score-function": lambda: gradients.ScoreFunction(gradients.LeaveOneOut()),
         "enumerate": gradients.Enumerate,
     }[options["gradient"]]()
-    return Inference(model, posterior, objective, gradient)
 
 
 def _family(posterior: str) -> str:

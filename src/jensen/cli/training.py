@@ -99,12 +99,14 @@ def _optimizer(job: Job) -> Any:
 
     adam = optax.adam(job.options["learning_rate"])
     return (
-        adam if PRESETS[job.preset].takes == "tables" else optax.chain(optax.clip_by_global_norm(CLIP), adam)
+        optax.chain(optax.clip_by_global_norm(CLIP), adam)
+        if PRESETS[job.preset].takes == "sequences"
+        else adam
     )
 
 
 def _patience(job: Job, prepared: Prepared) -> int:
-    """Return how many epochs without a better bound end the fit: few sequences make short epochs."""
+    """Return how many epochs without a better bound end the fit: few sequences, or rows, make short ones."""
     if PRESETS[job.preset].takes == "tables" or "steps" in job.options:
         return ROUNDS
     return max(ROUNDS, -(-WAIT // prepared.facts.steps_per_epoch(job.options)))
@@ -161,7 +163,9 @@ def _best(job: Job, prepared: Prepared, *, restarts: int, steps: int, key: PRNGK
 
 def _build(job: Job, facts: Facts, train: Data, *, key: PRNGKey) -> Inference:
     inference = PRESETS[job.preset].build(job.options, facts, key)
-    return standardized(inference, train, key=key) if job.options.get("standardize") else inference
+    # models of targets standardize inputs and targets themselves
+    whole = PRESETS[job.preset].takes == "tables" and job.options.get("standardize")
+    return standardized(inference, train, key=key) if whole else inference
 
 
 def standardized(inference: Inference, train: Data, *, key: PRNGKey) -> Inference:
