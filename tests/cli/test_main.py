@@ -228,6 +228,23 @@ def test_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     )
     assert main(["fit", "--resume", "run"]) == 0
     assert Path("run/report.html").exists()
+    with monkeypatch.context() as patch:  # while the first step compiles
+        patch.setattr("jensen.cli.training.train", stop)
+        capsys.readouterr()
+        assert main(["fit", "gaussian", "iris", "--out", "early"]) == 130
+    assert capsys.readouterr().err == "jensen: interrupted; nothing was kept yet; start again\n"
+    assert not Path("early").exists()
+
+
+def test_a_resumed_run_says_what_it_does_in_the_same_words(
+    here: Path, unmeasured: None, capsys: pytest.CaptureFixture[str]
+):
+    words = ["fit", "vae", "iris", "--epochs", "1", "--widths", "4", "--latent", "1", "--out", "run"]
+    assert main(words) == 0
+    first = capsys.readouterr().out.splitlines()[:3]
+    assert first[1].startswith("likelihood gaussian: values are real numbers")
+    assert main(["fit", "--resume", "run"]) == 0
+    assert capsys.readouterr().out.splitlines()[:3] == first
 
 
 def test_the_gap_of_a_fit_and_the_gap_of_its_run_look_at_the_same_rows(

@@ -74,6 +74,13 @@ def test_nile_from_end_to_end(here: Path, capsys: pytest.CaptureFixture[str]):
     assert said == "jensen: X has 2 features, but LinearGaussianSSM is expecting 1 features as input.\n"
 
 
+def test_the_rows_of_a_gap_are_counted_in_words():
+    one = load_sequences("nile")
+    splits = ("held out", "train", "new.csv")
+    said = [evaluation.counted(5, one, split) for split in splits]
+    assert said == ["the one held-out sequence", "the one sequence", "the one sequence of new.csv"]
+
+
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the fit: no gap, no report."""
@@ -128,6 +135,9 @@ def test_a_world_model_of_an_archive(here: Path, unmeasured: None, capsys: pytes
     assert np.isfinite(fit.load("run").history.bound).all()
     assert main(["sample", "run", "--num", "2", "--out", "s.npy"]) == 0
     assert np.load("s.npy").shape == (2, lengths.max(), 2)
+    whose = f"following the actions of sequence {lengths.argmax()}, the longest"
+    assert capsys.readouterr().out.endswith(f"written: s.npy (2 sequences, {whose})\n")
+    assert main(["sample", "run", "--num", "1"]) == 0 and capsys.readouterr().err == whose + "\n"
     assert main(["sample", "run", "--steps", "50"]) == 2
     assert f"--steps is 50, but there are actions for {lengths.max()} steps only" in capsys.readouterr().err
 

@@ -59,7 +59,8 @@ def counted(rows: int, data: Dataset | Sequences, split: str) -> str:
     """Say how many rows, or sequences, of how many are looked at."""
     noun, n = ("rows" if isinstance(data, Dataset) else "sequences"), len(data.x)
     if n == 1:
-        return "the one sequence" if split == "train" else f"the one {noun[:-1]} of {split}"
+        one = {"held out": "held-out ", "train": ""}.get(split)
+        return f"the one {noun[:-1]} of {split}" if one is None else f"the one {one}{noun[:-1]}"
     which = {"held out": f"held-out {noun}", "train": f"training {noun}"}.get(split, f"{noun} of {split}")
     return f"{min(rows, n)} of {n} {which}"
 

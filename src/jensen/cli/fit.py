@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jensen.cli.options import OPTIONS, flags, read_options
-from jensen.cli.presets import COMMON, check_used, settle
+from jensen.cli.presets import COMMON, PRESETS, check_used, settle
 from jensen.cli.runs import CONFIG, OWN, Job, described, state, trained
 from jensen.cli.shell import Interrupted, start_jax
-from jensen.errors import InputError
+from jensen.errors import CorruptRunError, InputError
 
 if TYPE_CHECKING:
     from jensen.cli.data import Rows
@@ -53,8 +53,7 @@ def fit(given: dict[str, Any]) -> int:
     folder = Path(given["out"] or f"runs/{preset_name}-{stem}").expanduser()
     _check_free(folder, overwrite=given["overwrite"])
     job = Job(preset_name, data.lasting(source), settled, folder)
-    for line in _choices(job, rows, options):
-        print(line, flush=True)
+    _say_choices(job, rows)
     return _execute(job, rows, fresh=True)
 
 
@@ -90,7 +89,9 @@ def _resume(folder: Path) -> int:
     from jensen.cli import data
 
     check_used(job.preset, job.options)
-    return _execute(job, data.divided(job), fresh=False)
+    rows = data.divided(job)
+    _say_choices(job, rows)
+    return _execute(job, rows, fresh=False)
 
 
 def _check_support(rows: Rows, options: dict[str, Any]) -> None:
@@ -121,18 +122,27 @@ def _check_free(folder: Path, *, overwrite: bool) -> None:
     raise InputError(f"{folder} holds {has}{made}; {do}, or replace it with --overwrite")
 
 
-def _choices(job: Job, rows: Rows, given: dict[str, Any]) -> list[str]:
-    """Say what will be done, and each choice the data made."""
+def _say_choices(job: Job, rows: Rows) -> None:
+    """Say what will be done, and each choice the data made; a resumed run says the same."""
     data, options = rows.dataset, job.options
     lines = [_size(rows)]
-    if "likelihood" in options and "likelihood" not in given:
+    if "likelihood" in options and _is_by_data(job, rows):
         lines.append(_why_likelihood(job, data.kind))
     shown = ", ".join(
         f"{name.replace('_', ' ')} {','.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in options.items()
         if name not in NOT_SHOWN
     )
-    return [*lines, f"{job.preset}: {shown}"]
+    print(*lines, f"{job.preset}: {shown}", sep="\n", flush=True)
+
+
+def _is_by_data(job: Job, rows: Rows) -> bool:
+    """Whether the likelihood is the one that the values would choose."""
+    rest = {name: value for name, value in job.options.items() if name != "likelihood"}
+    try:
+        return settle(PRESETS[job.preset], rest, rows.facts)["likelihood"] == job.options["likelihood"]
+    except InputError:  # another option goes with this likelihood alone
+        return False
 
 
 def _size(rows: Rows) -> str:
@@ -189,13 +199,31 @@ def _execute(job: Job, rows: Rows, *, fresh: bool) -> int:
         _say_stopped(fitted)
         finish(job, rows, fitted)
     except KeyboardInterrupt:
-        raise Interrupted(f"continue with `jensen fit --resume {job.folder}`") from None
+        if _is_begun(job.folder):
+            raise Interrupted(f"continue with `jensen fit --resume {job.folder}`") from None
+        if fresh:
+            _undo(job, made)
+            raise Interrupted("nothing was kept yet; start again") from None
+        raise Interrupted(f"nothing was kept yet; `jensen fit --resume {job.folder}` starts over") from None
     except (ValueError, FloatingPointError):
         if fresh and not (job.folder / "checkpoints").exists() and not trained(job.folder):
             _undo(job, made)
         raise
     print(f"report: {job.folder / 'report.html'}")
     return 0
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether something is there to be continued: the fit itself, or a checkpoint past its first step."""
+    from jensen.fit.persist import latest_checkpoint
+
+    if trained(folder):
+        return True
+    try:
+        found = latest_checkpoint(folder)
+    except CorruptRunError:
+        return False
+    return found is not None and found.step > 0
 
 
 def _fitted(job: Job, rows: Rows, prepared: Any) -> Fitted:

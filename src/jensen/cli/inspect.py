@@ -76,13 +76,16 @@ def sample(given: dict[str, Any]) -> int:
     fitted = _load(job)
     data = read(job.preset, job.source, job.options)
     drawn = samples.draw(fitted, data, num, steps, seed)
+    whose = samples.followed(data)
     if target is None:
+        if whose is not None:
+            print(whose, file=sys.stderr)
         sys.stdout.write(samples.csv_text(drawn, data))
         return 0
     from jensen.fit.files import write_atomically
 
     write_atomically(target, samples.encoded(drawn, target.suffix.lower(), data))
-    print(f"written: {target} ({num} {PRESETS[job.preset].noun})")
+    print(f"written: {target} ({num} {PRESETS[job.preset].noun}{'' if whose is None else ', ' + whose})")
     return 0
 
 

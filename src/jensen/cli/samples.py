@@ -54,6 +54,17 @@ def draw(fitted: Fitted, data: Dataset | Sequences, num: int, steps: int | None,
     return use.sample(fitted, num, key=key, steps=steps, cond=data.cond[row, : steps - less])
 
 
+def followed(data: Dataset | Sequences) -> str | None:
+    """Say whose actions all drawn sequences follow; None where there are none."""
+    from jensen.datasets import Dataset
+
+    if isinstance(data, Dataset) or data.cond is None:
+        return None
+    row = int(data.lengths.argmax())
+    name = row if data.ids is None else repr(data.ids[row].item())
+    return f"following the actions of sequence {name}, the longest"
+
+
 def csv_text(drawn: np.ndarray, data: Dataset | Sequences) -> str:
     """Write samples as csv; those of sequences with a column that tells them apart."""
     text = io.StringIO()
