@@ -73,6 +73,16 @@ def test_tables_print(gap: dict[str, Any], vae: Fitted) -> None:
         assert said in text, said
 
 
+def test_sequences_are_called_so(gap: dict[str, Any]) -> None:
+    gap |= {"per_step": {"elbo": -1.0}, "approximation": {"value": 0.9, "se": 0.02}}
+    gap |= {"amortization": {"value": 0.1, "se": 0.02}, "split": "held out", "num_data": 7}
+    console = rich.console.Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(tables.gap_table(gap, gap))
+    text = console.export_text()
+    assert "held out, 7 sequences" in text and "simulated sequences" in text
+    assert "best member per sequence" in " ".join(text.split()) and " row" not in text
+
+
 CROSSED = {
     "lower": -1846.462,
     "upper": -1846.510,

@@ -293,7 +293,9 @@ def _assemble(
         training_bound=Estimate.mean(scores.training[kept], weight) if other else None,
         simulated=bracket,
         per_datum=columns,
-        flags=_flags(evidence, best, converged, approximation, amortization)
+        flags=_flags(
+            evidence, best, converged, approximation, amortization, "rows" if steps is None else "sequences"
+        )
         + ((CAUSAL,) if isinstance(inference.posterior, Filtering) else ()),
         num_data=int(kept.sum()) * scale,
         split=split,
@@ -307,15 +309,16 @@ def _flags(
     converged: np.ndarray,
     approximation: Estimate,
     amortization: Estimate,
+    noun: str,
 ) -> tuple[str, ...]:
     flags = []
     if lost := int((~converged).sum()):
         what = "left out of every average" if converged.any() else "no gap can be split"
-        flags.append(f"q* had not converged on {lost} of {len(converged)} rows: {what}; raise Effort.steps")
+        flags.append(f"q* had not converged on {lost} of {len(converged)} {noun}: {what}; raise Effort.steps")
     if best is not None and (apart := int((best.apart > TOLERANCE).sum())):
         flags.append(
             f"the two climbs to q* ended over {TOLERANCE} nats apart on {apart} of {len(converged)} "
-            "rows: the better one counts"
+            f"{noun}: the better one counts"
         )
     for gap, order in ((amortization, "L[q] ≤ L[q*]"), (approximation, "L[q*] ≤ log p(x)")):
         if gap.value < -3 * gap.se - 0.005:

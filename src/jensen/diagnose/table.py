@@ -62,12 +62,12 @@ def gap_table(gap: Gap) -> str:
         rows.append(row("bound trained on", gap.training_bound))
     lines = [head, columns(rows), _sides(gap)]
     if gap.simulated is not None:
-        lines.append(_certified(gap.simulated))
+        lines.append(_certified(gap.simulated, noun))
     return "\n".join([*lines, *(f"! {flag}" for flag in gap.flags)])
 
 
-def _certified(bracket: Bracket) -> str:
-    rows = f"check on {bracket.num_data} rows drawn from the model itself: log p(x)"
+def _certified(bracket: Bracket, noun: str) -> str:
+    rows = f"check on {bracket.num_data} {noun}s drawn from the model itself: log p(x)"
     if bracket.confidence == 1:
         return f"{rows} is {bracket.lower:.3f}, exactly"
     return (

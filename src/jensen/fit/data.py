@@ -75,8 +75,10 @@ class Data:
 
     Example:
         >>> import numpy as np
-        >>> Data(np.ones((5, 2)) * np.arange(5)[:, None]).num_data
-        5
+        >>> Data(np.ones((5, 2)) * np.arange(5)[:, None])
+        Data(5 rows x 2 columns)
+        >>> Data(np.ones((5, 9, 2)), lengths=[9, 4, 6, 1, 2], cond=np.zeros((5, 8, 1)))
+        Data(5 sequences of 1 to 9 steps x 2 columns, cond 8 x 1)
     """
 
     def __init__(
@@ -111,6 +113,25 @@ class Data:
 
     def __len__(self) -> int:
         return self.num_data
+
+    def __repr__(self) -> str:
+        n, columns = self.num_data, f"{self.data_dim} column{'s' * (self.data_dim != 1)}"
+        rows = f"{n} row{'s' * (n != 1)} x "
+        if self.x.ndim == 3:
+            steps = np.full(n, self.x.shape[1]) if self.lengths is None else self.lengths
+            low, high = int(steps.min()), int(steps.max())
+            span = f"{high}" if low == high else f"{low} to {high}"
+            rows = f"{n} sequence{'s' * (n != 1)} of {span} step{'s' * (high != 1)} x "
+        elif self.x.ndim > 3:
+            rows += "".join(f"{size} x " for size in self.x.shape[1:-1])
+        parts = [rows + columns]
+        if self.cond is not None:
+            parts.append("cond " + (" x ".join(map(str, self.cond.shape[1:])) or "of one value"))
+        if self.mask is not None:
+            steps = self.lengths
+            real = self.mask if steps is None else self.mask[np.arange(self.x.shape[1]) < steps[:, None]]
+            parts.append(f"{np.mean(~real) if real.size else 0.0:.1%} masked")
+        return f"{type(self).__name__}({', '.join(parts + ['weighted'] * (self.weights is not None))})"
 
     @property
     def data_dim(self) -> int:

@@ -166,7 +166,7 @@ def _simulated(gap: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     level = float(simulated.get("confidence", 0.95))
     sure = "exact" if level == 1 else f"certified at {100 * level:.0f}%, {simulated['width']:.2f} wide"
     note = f"a check on data drawn from the model itself, not your data; {sure}"
-    return [("log p(x), simulated rows", interval(simulated), note)]
+    return [(f"log p(x), simulated {noun(gap)}s", interval(simulated), note)]
 
 
 def _split(gap: Mapping[str, Any]) -> tuple[float, float, float] | None:
@@ -190,7 +190,7 @@ def _by_share(gap: Mapping[str, Any]) -> str:
     if family > 0.6 * total:
         return (
             f"Most of the gap is the family's: {family:.2f} of {total:.2f} nats. Even its best member per "
-            "row differs from p(z|x) by that much; try a richer one, such as a low-rank or full covariance "
+            f"{noun(gap)} differs from p(z|x) by that much; try a richer one, such as a low-rank or full covariance "
             "in place of a diagonal Gaussian."
         )
     return (

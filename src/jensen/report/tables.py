@@ -45,18 +45,21 @@ def gap_table(gap: Mapping[str, Any] | Gap, train: Mapping[str, Any] | Gap | Non
         title="Where the bound is lost, nats per datum", title_justify="left", caption_justify="left"
     )
     table.add_column("")
-    table.add_column(f"{split}, {here.get('num_data', '?')} rows", justify="right", no_wrap=True)
+    table.add_column(f"{split}, {_counted(here)}", justify="right", no_wrap=True)
     beside = {} if there is None else {name: value for name, value, _ in gaps.rows(there)}
     if there is not None:
-        table.add_column(
-            f"{there.get('split') or 'train'}, {there.get('num_data', '?')} rows", justify="right"
-        )
+        table.add_column(f"{there.get('split') or 'train'}, {_counted(there)}", justify="right")
     table.add_column("", style="dim")
     for name, value, note in gaps.rows(here):
         middle = [] if there is None else [Text(beside.get(name, ""))]
         table.add_row(name, Text(value), *middle, note)
     table.caption = Text("\n".join(gaps.reading(here, there)))
     return table
+
+
+def _counted(gap: Mapping[str, Any]) -> str:
+    count, noun = gap.get("num_data", "?"), gaps.noun(gap)
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def fit_table(fitted: Fitted) -> Table:
