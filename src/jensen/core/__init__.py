@@ -1,6 +1,6 @@
 """The four sockets, and what passes between them. Bookkeeping only."""
 
-from jensen.core.datum import Datum
+from jensen.core.datum import Carried, Datum, End
 from jensen.core.draws import independent_draws, score
 from jensen.core.gradient import AbstractGradient, Estimate
 from jensen.core.inference import Inference
@@ -25,7 +25,8 @@ from jensen.core.model import (
     live,
 )
 from jensen.core.objective import AbstractObjective, HasBatchTerm, LogMeanOfWeights, MeanOverDraws
-from jensen.core.posterior import AbstractPosterior, HasFamily, IndexesData, SharesLatent
+from jensen.core.onset import inputs_of, state_before
+from jensen.core.posterior import AbstractPosterior, CarriesOn, HasFamily, IndexesData, SharesLatent
 from jensen.core.terms import Losses, Terms
 from jensen.core.verdict import AbstractInference, Verdict, worst
 
@@ -37,8 +38,11 @@ __all__ = [
     "AbstractModel",
     "AbstractObjective",
     "AbstractPosterior",
+    "Carried",
+    "CarriesOn",
     "ChecksData",
     "Datum",
+    "End",
     "Estimate",
     "HasBatchTerm",
     "HasCondition",
@@ -64,7 +68,9 @@ __all__ = [
     "Terms",
     "Verdict",
     "independent_draws",
+    "inputs_of",
     "live",
     "score",
+    "state_before",
     "worst",
 ]

@@ -9,6 +9,32 @@ import equinox as eqx
 from jensen.typing import PyTree, Shaped
 
 
+class End(eqx.Module):
+    """Where a window of a sequence ended, for the next one to go on from.
+
+    Attributes:
+        state: The model's carry and the z of the last step.
+        memory: The posterior's own recurrent state there; of length zero where it has none.
+    """
+
+    state: PyTree
+    memory: Shaped[Any, "*batch h"]
+
+
+class Carried(eqx.Module):
+    """What comes before a window of a sequence.
+
+    Attributes:
+        goes_on: Whether the window goes on from ``end``; else it begins as sequences do.
+        cond: The row of the condition before the window's first.
+        end: Where the window before ended; ``None`` until somebody fills it in.
+    """
+
+    goes_on: Shaped[Any, "*batch"]
+    cond: PyTree = None
+    end: End | None = None
+
+
 class Datum(eqx.Module):
     """One datum; ``jax.vmap`` over a ``Datum`` with leading axes is the caller's.
 
@@ -22,6 +48,7 @@ class Datum(eqx.Module):
         steps: Number of real time steps of a padded sequence.
         weight: Weight of the datum, averaging one over the data set; ``None`` means one.
         burn_in: Number of leading real steps that are inferred but not scored; ``None`` for none.
+        carried: What a window goes on from; ``None`` for a sequence of its own.
     """
 
     x: Shaped[Any, "*batch_and_event"]
@@ -31,3 +58,4 @@ class Datum(eqx.Module):
     steps: Shaped[Any, "*batch"] | None = None
     weight: Shaped[Any, "*batch"] | None = None
     burn_in: Shaped[Any, "*batch"] | None = None
+    carried: Carried | None = None

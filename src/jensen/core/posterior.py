@@ -6,7 +6,7 @@ from typing import Any
 
 import equinox as eqx
 
-from jensen.core.datum import Datum
+from jensen.core.datum import Datum, End
 from jensen.core.model import AbstractModel
 from jensen.core.verdict import AbstractInference, Verdict
 from jensen.dist import AbstractDistribution
@@ -37,6 +37,17 @@ class HasFamily(AbstractPosterior):
     @abstractmethod
     def parameters(self, datum: Datum) -> Float[Array, "p"]:
         """Return the family's parameters for one datum."""
+
+
+class CarriesOn(AbstractPosterior):
+    """A posterior that looks back only, so that a window can go on where the one before it ended.
+
+    Its law's draws leave a ``dist.Walk``, and the law keeps the posterior's own ``memory`` at its last step.
+    """
+
+    @abstractmethod
+    def onset(self, model: Any) -> End:
+        """Return what comes before the first step of a sequence."""
 
 
 class SharesLatent(AbstractPosterior):

@@ -52,14 +52,23 @@ class Walk(eqx.Module):
     laws: Any
 
 
-def unroll(recurrence: AbstractRecurrence, inputs: PyTree, z: Float[Array, "t d"]) -> PyTree:
-    """Return the carries, leading axis T, along a given path."""
+def unroll(
+    recurrence: AbstractRecurrence, inputs: PyTree, z: Float[Array, "t d"], before: PyTree = None
+) -> PyTree:
+    """Return the carries, leading axis T, along a given path.
+
+    Args:
+        recurrence: Whose carries.
+        inputs: What enters it, leading axis T.
+        z: The path.
+        before: The carry and the z before it; ``None`` for the recurrence's start.
+    """
 
     def step(state: tuple[PyTree, Array], at: tuple[PyTree, Array]) -> tuple[tuple[PyTree, Array], PyTree]:
         carry = recurrence.advance(*state, at[0])
         return (carry, at[1]), carry
 
-    return jax.lax.scan(step, recurrence.start(), (inputs, z))[1]
+    return jax.lax.scan(step, recurrence.start() if before is None else before, (inputs, z))[1]
 
 
 def real_steps(length: int, steps: Any) -> Bool[Array, "t"] | None:
@@ -102,6 +111,9 @@ class AbstractRecurrentPath(AbstractCarrying, AbstractDensity):
         real: Which steps are real; ``None`` for all.
         burn_in: Number of leading steps that are drawn but not scored, a constant to those after: no
             gradient passes from the scored steps into them. ``None`` for none.
+        before: The carry and the z before the first step; ``None`` for the recurrence's start.
+        memory: The posterior's own recurrent state at the last step, for a window that goes on from it; not
+            looked at here.
     """
 
     recurrence: eqx.AbstractVar[AbstractRecurrence]
@@ -111,6 +123,8 @@ class AbstractRecurrentPath(AbstractCarrying, AbstractDensity):
     family: eqx.AbstractVar[Any]
     real: eqx.AbstractVar[Any]
     burn_in: eqx.AbstractVar[Any]
+    before: eqx.AbstractVar[PyTree]
+    memory: eqx.AbstractVar[Any]
 
     def draw(self, *, key: PRNGKey) -> Draw:
         """Draw a path; its carry is a ``Walk``."""
@@ -127,7 +141,8 @@ class AbstractRecurrentPath(AbstractCarrying, AbstractDensity):
             return (carry, z), (carry, params, z)
 
         along = (self.inputs, self.evidence, noise, times)
-        _, (carries, params, z) = jax.lax.scan(step, self.recurrence.start(), along)
+        before = self.recurrence.start() if self.before is None else self.before
+        _, (carries, params, z) = jax.lax.scan(step, before, along)
         laws = jax.vmap(self.family)(params)
         z = self._padded(z)
         if self.burn_in is not None:
@@ -136,7 +151,7 @@ class AbstractRecurrentPath(AbstractCarrying, AbstractDensity):
 
     def log_prob(self, z: Float[Array, "t d"]) -> Float[Array, "t"]:
         """Return log q(z_t | z_{1:t−1}, x) of every step, in nats."""
-        carries = unroll(self.recurrence, self.inputs, z)
+        carries = unroll(self.recurrence, self.inputs, z, self.before)
         params = jax.vmap(lambda c, e: self.head(self.recurrence.features(c), e))(carries, self.evidence)
         return scores(jax.vmap(self.family)(params), z, self._scored)
 
@@ -173,6 +188,8 @@ class ReparameterizedPath(AbstractRecurrentPath, Reparameterized):
     family: Any
     real: Any = None
     burn_in: Any = None
+    before: PyTree = None
+    memory: Any = None
 
 
 class RelaxablePath(AbstractRecurrentPath, AbstractRelaxable):
@@ -185,12 +202,21 @@ class RelaxablePath(AbstractRecurrentPath, AbstractRelaxable):
     family: Any
     real: Any = None
     burn_in: Any = None
+    before: PyTree = None
+    memory: Any = None
 
     def straight_through(self) -> ReparameterizedPath:
         """Return the path whose every sample carries the gradient of its mean."""
-        through = StraightThroughFamily(self.family)
         return ReparameterizedPath(
-            self.recurrence, self.inputs, self.head, self.evidence, through, self.real, self.burn_in
+            self.recurrence,
+            self.inputs,
+            self.head,
+            self.evidence,
+            StraightThroughFamily(self.family),
+            self.real,
+            self.burn_in,
+            self.before,
+            self.memory,
         )
 
 

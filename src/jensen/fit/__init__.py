@@ -1,6 +1,6 @@
 """Fitting: one gradient loop, one EM loop, restarts, and what they return."""
 
-from jensen.fit.batches import ByLength, Windows
+from jensen.fit.batches import ByLength, CarriedWindows, Windows
 from jensen.fit.best_of import best_of
 from jensen.fit.data import Data
 from jensen.fit.em import em
@@ -14,6 +14,7 @@ from jensen.fit.tracker import JSONLines, TensorBoard, Tracker
 __all__ = [
     "AbstractStop",
     "ByLength",
+    "CarriedWindows",
     "Converged",
     "Data",
     "Fitted",

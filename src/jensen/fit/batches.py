@@ -10,6 +10,7 @@ from jensen.core import IndexesData, Inference
 from jensen.dist import AbstractRecurrentPath
 from jensen.errors import InputError
 from jensen.fit.data import Data
+from jensen.fit.lanes import Lanes, check_carried
 from jensen.fit.plans import AbstractPlan, AllRows, LikeLengths, SomeRows, SomeWindows
 from jensen.gradients import Analytic
 from jensen.models.sequence.recurrent import AbstractRecurrentModel
@@ -70,19 +71,65 @@ class Windows:
             InputError: If the data are not sequences, or shorter than a window, or a batch is larger than an
                 epoch.
         """
-        longest = _longest("Windows", data)
-        if self.length >= longest:
-            raise InputError(
-                f"Windows(length={self.length}): the longest sequence has {longest} steps; take shorter "
-                "windows, or leave batches= out to use whole sequences"
-            )
-        if batch_size is None:
-            raise InputError("Windows: give batch_size=, the number of windows a step")
-        _check_size(batch_size)
-        plan = SomeWindows(batch_size, self.length, self.burn_in)
-        if not plan.steps_per_epoch(data.rows()):
-            num = int(plan.positions(data.rows()).sum() // self.length)
-            raise InputError(f"batch_size={batch_size} is larger than an epoch, {num} windows; lower it")
+        size = _windows("Windows", self.length, data, batch_size)
+        plan = SomeWindows(size, self.length, self.burn_in)
+        _check_epoch(size, int(plan.positions(data.rows()).sum() // self.length))
+        return plan
+
+
+@dataclass(frozen=True)
+class CarriedWindows:
+    """Batches of consecutive windows of long sequences, each going on where the one before it ended.
+
+    Truncated back-propagation through time: what the first step of a window starts from, the model's carry
+    and z and the posterior's own memory, is what the step before it left, as a constant. So a state may
+    remember for longer than a window, though nothing is learned from further back than a window.
+
+    In an epoch the sequences, in random order, are cut into windows, the last of each as short as need be.
+    The list of windows is cut, from a place drawn at random, into ``batch_size`` lanes of as many windows,
+    and each step sees the next window of every lane; W modulo ``batch_size`` windows sit out. A lane that
+    begins an epoch in the middle of a sequence has nothing to go on from and begins as sequences do: up to
+    ``batch_size`` of W windows an epoch, and that is the bias, besides states that were made with the
+    parameters of a step before. The bound reported stays in nats per sequence, scaled by W/N; validation is
+    on whole sequences.
+
+    Args:
+        length: Steps of a window.
+
+    Raises:
+        InputError: If there is no step.
+
+    Example:
+        >>> import jax, numpy as np, optax, jensen as jn
+        >>> x = np.random.default_rng(0).normal(size=(2, 300, 3))
+        >>> world = jn.models.RSSM(
+        ...     3, 0, deter_dim=8, latent=jn.families.DiagGaussian(2), decoder=(8,), key=jax.random.key(0))
+        >>> q = jn.posteriors.Filtering(
+        ...     jn.families.DiagGaussian(2), like=world, widths=(8,), key=jax.random.key(1))
+        >>> fitted = jn.fit.gradient(
+        ...     jn.Inference(world, q, jn.objectives.ELBO(), jn.gradients.Reparam()),
+        ...     x, key=jax.random.key(2), optimizer=optax.adam(1e-3), epochs=2, batch_size=4,
+        ...     batches=CarriedWindows(50))
+        >>> len(fitted.history.bound)
+        6
+    """
+
+    length: int
+
+    def __post_init__(self):
+        if self.length < 1:
+            raise InputError(f"CarriedWindows: length={self.length}; it must be at least 1")
+
+    def plan(self, data: Data, batch_size: int | None) -> AbstractPlan:
+        """Return the plan for a data set.
+
+        Raises:
+            InputError: If the data are not sequences, or shorter than a window, or there are fewer windows
+                than lanes.
+        """
+        size = _windows("CarriedWindows", self.length, data, batch_size)
+        plan = Lanes(size, self.length)
+        _check_epoch(size, int(plan.windows(data.rows()).sum()))
         return plan
 
 
@@ -138,15 +185,21 @@ class ByLength:
         return LikeLengths(batch_size, tuple(batches.tolist()), tuple(needed[np.array(ends) - 1].tolist()))
 
 
-def plan_of(batches: Windows | ByLength | None, data: Data, batch_size: int | None) -> AbstractPlan:
+Batches = Windows | CarriedWindows | ByLength
+
+
+def plan_of(batches: Batches | None, data: Data, batch_size: int | None) -> AbstractPlan:
     """Return what the batches of a fit are.
 
     Raises:
         InputError: If the data do not allow it.
     """
     if batches is not None:
-        if not isinstance(batches, Windows | ByLength):
-            raise InputError(f"batches={batches!r}: give fit.Windows(...), fit.ByLength(...), or nothing")
+        if not isinstance(batches, Batches):
+            raise InputError(
+                f"batches={batches!r}: give fit.Windows(...), fit.CarriedWindows(...), fit.ByLength(...), or "
+                "nothing"
+            )
         return batches.plan(data, batch_size)
     if batch_size is None:
         return AllRows()
@@ -172,6 +225,25 @@ def _least_padding(needed: np.ndarray, groups: int) -> list[int]:
     return best[-1][1]
 
 
+def _windows(name: str, length: int, data: Data, batch_size: int | None) -> int:
+    """Return how many windows a step sees, where the data can be cut into them."""
+    longest = _longest(name, data)
+    if length >= longest:
+        raise InputError(
+            f"{name}(length={length}): the longest sequence has {longest} steps; take shorter windows, or "
+            "leave batches= out to use whole sequences"
+        )
+    if batch_size is None:
+        raise InputError(f"{name}: give batch_size=, the number of windows a step")
+    _check_size(batch_size)
+    return batch_size
+
+
+def _check_epoch(size: int, windows: int) -> None:
+    if windows < size:
+        raise InputError(f"batch_size={size} is larger than an epoch, {windows} windows; lower it")
+
+
 def _longest(name: str, data: Data) -> int:
     if data.x.ndim < 3:
         raise InputError(f"{name} takes sequences (N, T, D), got shape {data.x.shape}")
@@ -192,9 +264,11 @@ def check_plan(inference: Inference, plan: AbstractPlan) -> None:
     """Refuse windows where the members cannot speak of a part of a sequence.
 
     Raises:
-        InputError: Under a posterior with parameters for each sequence, or with a burn-in that the model or
-            the objective would score.
+        InputError: Under a posterior with parameters for each sequence, with a burn-in that the model or the
+            objective would score, or with members that cannot carry a state from window to window.
     """
+    if isinstance(plan, Lanes):
+        check_carried(inference, plan)
     if not isinstance(plan, SomeWindows):
         return
     model, posterior = inference.model, inference.posterior

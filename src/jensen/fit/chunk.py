@@ -13,6 +13,7 @@ import optax
 
 from jensen.core import Datum
 from jensen.fit.fingerprint import Static
+from jensen.fit.lanes import going_on
 from jensen.fit.plans import AbstractPlan, AllRows
 from jensen.typing import Array, Bool, Float, Int, PRNGKey, PyTree, Scalar
 
@@ -30,8 +31,8 @@ class Loss(Protocol):
 
     def __call__(
         self, params: PyTree, frozen: PyTree, rows: Datum, *, key: PRNGKey, step: Any, memory: PyTree
-    ) -> tuple[Scalar, tuple[Scalar, PyTree]]:
-        """Return the loss of a batch, and the bound to report with the gradient's memory."""
+    ) -> tuple[Scalar, tuple[Scalar, PyTree, PyTree]]:
+        """Return the loss of a batch; the bound to report, the gradient's memory, where lanes ended."""
         ...
 
 
@@ -60,6 +61,7 @@ class State(eqx.Module):
         step: Steps taken.
         rate: What updates are multiplied by: 1, halved at each rollback.
         key: Randomness of the whole fit; batches and draws are functions of it and the step.
+        lanes: Where the windows of the last batch ended, under ``fit.CarriedWindows``.
     """
 
     params: PyTree
@@ -68,6 +70,7 @@ class State(eqx.Module):
     step: Int[Array, ""]
     rate: Scalar
     key: PRNGKey
+    lanes: PyTree = None
 
 
 def chunk_length(params: PyTree, rows: int) -> int:
@@ -82,10 +85,10 @@ def chunk_length(params: PyTree, rows: int) -> int:
 
 
 @partial(jax.jit, static_argnames="program")
-def start(program: Program, params: PyTree, memory: PyTree, key: PRNGKey) -> State:
+def start(program: Program, params: PyTree, memory: PyTree, key: PRNGKey, lanes: PyTree = None) -> State:
     """Return the state before the first step."""
     zero, one = jnp.zeros((), jnp.int32), jnp.ones(())
-    return State(params, program.optimizer.value.init(params), memory, zero, one, key)
+    return State(params, program.optimizer.value.init(params), memory, zero, one, key, lanes)
 
 
 @partial(jax.jit, static_argnames="program")
@@ -109,7 +112,12 @@ def advance(
 
     def slope(state: State, batch: Datum) -> Any:
         return jax.value_and_grad(program.loss, has_aux=True)(
-            state.params, frozen, batch, key=_noise(state), step=state.step, memory=state.memory
+            state.params,
+            frozen,
+            going_on(batch, state.lanes),
+            key=_noise(state),
+            step=state.step,
+            memory=state.memory,
         )
 
     def take(state: State, order: PyTree, place: Any, values: Array) -> tuple[State, Array, Array]:
@@ -118,11 +126,11 @@ def advance(
             for shape in range(plan.shapes)
         ]
         found = ways[0](state) if len(ways) == 1 else jax.lax.switch(plan.shape(order, place), ways, state)
-        (loss, (value, memory)), grads = found
+        (loss, (value, memory, lanes)), grads = found
         updates, optimizer = update(grads, state.optimizer, state.params, value=loss)
         params = jax.tree.map(lambda p, u: (p + state.rate * u).astype(p.dtype), state.params, updates)
         values = values.at[state.step - first].set(value)
-        moved = State(params, optimizer, memory, state.step + 1, state.rate, state.key)
+        moved = State(params, optimizer, memory, state.step + 1, state.rate, state.key, lanes)
         return moved, values, jnp.isfinite(loss) & jnp.isfinite(value)
 
     def before(end: Array) -> Any:
@@ -155,7 +163,8 @@ def batch_at(program: Program, state: State, rows: Datum) -> tuple[Datum, PRNGKe
     plan = program.plan
     number, place = jnp.divmod(state.step, plan.steps_per_epoch(rows))
     order = plan.order(rows, key=_shuffle(state.key, number))
-    return plan.pick(rows, order, place, int(plan.shape(order, place))), _noise(state)
+    batch = plan.pick(rows, order, place, int(plan.shape(order, place)))
+    return going_on(batch, state.lanes), _noise(state)
 
 
 def _noise(state: State) -> PRNGKey:

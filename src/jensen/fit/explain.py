@@ -39,7 +39,7 @@ def explain(program: Program, loss: BatchLoss, state: State, frozen: PyTree, row
     batch, key = batch_at(program, state, rows)
 
     def run(params: PyTree) -> tuple[Array, Any]:
-        value, (bound, _) = loss(params, frozen, batch, key=key, step=state.step, memory=state.memory)
+        value, (bound, *_) = loss(params, frozen, batch, key=key, step=state.step, memory=state.memory)
         return value, bound
 
     (value, bound), grads = jax.value_and_grad(run, has_aux=True)(state.params)

@@ -10,7 +10,7 @@ import optax
 
 from jensen.core import Datum, Inference
 from jensen.errors import InputError, check_key
-from jensen.fit.batches import ByLength, Windows, check_plan, plan_of
+from jensen.fit.batches import Batches, check_plan, plan_of
 from jensen.fit.chunk import Program, State, chunk_length, start
 from jensen.fit.course import JUDGE_STEPS, Calendar, Course, Validation, checkpoint_period
 from jensen.fit.data import Data
@@ -18,6 +18,7 @@ from jensen.fit.enter import centred, to_device, uncentred
 from jensen.fit.evaluate import Blocks
 from jensen.fit.explain import explain
 from jensen.fit.fingerprint import Static, array_digest
+from jensen.fit.lanes import onset
 from jensen.fit.minimize import Outcome, minimize
 from jensen.fit.prepare import BatchLoss, Split, Trainable, check_fits
 from jensen.fit.progress import Progress
@@ -37,7 +38,7 @@ def gradient(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
-    batches: Windows | ByLength | None = None,
+    batches: Batches | None = None,
     validation: Any = None,
     stop: AbstractStop | None = None,
     run: Run | None = None,
@@ -58,7 +59,8 @@ def gradient(
         steps: Gradient steps.
         batch_size: Rows a step, at most N; an epoch is ⌊N / batch_size⌋ steps. All rows by default.
         batches: Of sequences, ``fit.Windows(50)`` for windows instead of whole ones, ``batch_size`` of them a
-            step, or ``fit.ByLength()`` for batches of like length. Rows drawn at random by default.
+            step; ``fit.CarriedWindows(50)`` for windows that each go on from the one before; or
+            ``fit.ByLength()`` for batches of like length. Rows drawn at random by default.
         validation: Rows held out; their bound is taken after every epoch (of at least 100 steps, where steps
             are counted), with the same noise each time.
         stop: A rule that may end the fit early, ``fit.Patience`` or ``fit.Converged``.
@@ -102,7 +104,7 @@ def gradient(
     program = Program(loss, Static(optimizer), plan)
     held_out = None if validation is None else _held_out(begun, Data.of(validation), to_validate)
     rows = to_device(centred_rows)
-    state = start(program, split.params, inference.gradient.init(inference), to_fit)
+    state = start(program, split.params, inference.gradient.init(inference), to_fit, onset(inference, plan))
 
     per_epoch = int(plan.steps_per_epoch(rows))
     epoch = per_epoch if steps is None else None

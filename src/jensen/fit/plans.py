@@ -137,25 +137,12 @@ class SomeWindows(AbstractPlan):
         begin = at - (ends - positions)[which] - (self.length - 1)
         first, end = jnp.maximum(begin, 0), jnp.minimum(begin + self.length, length[which])
         warm = jnp.maximum(first - self.burn_in, 0)
-        times = warm[:, None] + jnp.arange(self.length + self.burn_in)
-
-        def cut(leaf: Any) -> Any:
-            if not _over_time(leaf, steps):
-                return leaf[which]
-            # no action after the last step is looked at: the last row may stand for one that is missing
-            return leaf[which[:, None], jnp.minimum(times, leaf.shape[1] - 1)]
-
         # the mean over windows of sums over steps, scaled, is the mean over sequences of sums over steps
         scale = ends[-1] / (self.length * len(positions))
-        return Datum(
-            cut(rows.x),
-            jax.tree.map(cut, rows.cond),
-            None if rows.index is None else rows.index[which],
-            None if rows.mask is None else cut(rows.mask),
-            end - warm,
-            jnp.broadcast_to(scale, which.shape) if rows.weight is None else scale * rows.weight[which],
-            first - warm if self.burn_in else None,
-        )
+        windows = cut_windows(rows, which, warm, end, self.length + self.burn_in, scale)
+        if not self.burn_in:
+            return windows
+        return eqx.tree_at(lambda d: d.burn_in, windows, first - warm, is_leaf=lambda leaf: leaf is None)
 
 
 @dataclass(frozen=True)
@@ -216,6 +203,37 @@ class LikeLengths(AbstractPlan):
             (cut(taken.x), jax.tree.map(cut, taken.cond), None if taken.mask is None else cut(taken.mask)),
             is_leaf=lambda leaf: leaf is None,
         )
+
+
+def cut_windows(
+    rows: Datum, which: Int[Array, "b"], first: Int[Array, "b"], end: Int[Array, "b"], length: int, scale: Any
+) -> Datum:
+    """Cut windows out of sequences, padded to one length.
+
+    Args:
+        rows: The sequences.
+        which: The sequence of each window.
+        first: Its first step there.
+        end: The step after its last.
+        length: Steps that windows are padded to.
+        scale: What weights are multiplied by.
+    """
+    times = first[:, None] + jnp.arange(length)
+
+    def cut(leaf: Any) -> Any:
+        if not _over_time(leaf, rows.x.shape[1]):
+            return leaf[which]
+        # no action after the last step is looked at: the last row may stand for one that is missing
+        return leaf[which[:, None], jnp.minimum(times, leaf.shape[1] - 1)]
+
+    return Datum(
+        cut(rows.x),
+        jax.tree.map(cut, rows.cond),
+        None if rows.index is None else rows.index[which],
+        None if rows.mask is None else cut(rows.mask),
+        end - first,
+        jnp.broadcast_to(scale, which.shape) if rows.weight is None else scale * rows.weight[which],
+    )
 
 
 def _over_time(leaf: Any, steps: int) -> bool:

@@ -15,6 +15,7 @@ from jensen.errors import InputError
 from jensen.fit.data import Data
 from jensen.fit.enter import check_support
 from jensen.fit.fingerprint import Static
+from jensen.fit.lanes import ends
 from jensen.nets import fixed
 from jensen.typing import PRNGKey, PyTree, Scalar
 
@@ -36,8 +37,8 @@ class BatchLoss:
 
     def __call__(
         self, params: PyTree, frozen: PyTree, rows: Datum, *, key: PRNGKey, step: Any, memory: PyTree
-    ) -> tuple[Scalar, tuple[Scalar, PyTree]]:
-        """Return the loss, and the bound with the estimator's memory averaged over the batch."""
+    ) -> tuple[Scalar, tuple[Scalar, PyTree, PyTree]]:
+        """Return the loss; the bound, the estimator's memory averaged over the batch, where lanes ended."""
         inference: Inference = eqx.combine(params, frozen, self.static.value)
         each = self.estimates(inference, rows, key=key, step=step, memory=memory)
         weight = 1.0 if rows.weight is None else rows.weight
@@ -48,7 +49,7 @@ class BatchLoss:
             # weights are equal here: they are what windows of sequences are scaled by
             term = objective.batch_term(each.terms, each.q, step, self.num_data)
             loss = loss + jnp.mean(jnp.asarray(weight)) * term
-        return loss, (value, jax.tree.map(lambda leaf: leaf.mean(0), each.state))
+        return loss, (value, jax.tree.map(lambda leaf: leaf.mean(0), each.state), ends(each, rows))
 
     def estimates(
         self, inference: Inference, rows: Datum, *, key: PRNGKey, step: Any, memory: PyTree

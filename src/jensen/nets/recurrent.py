@@ -57,14 +57,15 @@ class GRU(eqx.Module):
         return new + keep * (state - new)
 
     def over_time(
-        self, x: Float[Array, "t i"], steps: Any = None, *, reverse: bool = False
+        self, x: Float[Array, "t i"], steps: Any = None, *, reverse: bool = False, start: Any = None
     ) -> Float[Array, "t h"]:
-        """Return the state at every step, starting from zeros.
+        """Return the state at every step.
 
         Args:
             x: Inputs.
             steps: Real steps; padded ones leave the state as it is.
             reverse: Start at the last real step and go backwards.
+            start: The state to start from; ``None`` for zeros.
         """
         real = jnp.ones(len(x), bool) if steps is None else jnp.arange(len(x)) < steps
 
@@ -74,7 +75,7 @@ class GRU(eqx.Module):
             state = moved if steps is None else jnp.where(here, moved, state)
             return state, state
 
-        start = jnp.zeros(self.state_dim, x.dtype)
+        start = jnp.zeros(self.state_dim, x.dtype) if start is None else start
         return jax.lax.scan(step, start, (jax.vmap(self.entry)(x), real), reverse=reverse)[1]
 
 

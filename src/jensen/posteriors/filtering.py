@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jensen.core import Datum
+from jensen.core import CarriesOn, Datum, End
 from jensen.errors import check_key
 from jensen.families import AbstractFamily
 from jensen.nets import GRU, Merge
@@ -17,7 +17,7 @@ from jensen.posteriors.stepwise import AbstractStepwise, Encoder, before, checke
 from jensen.typing import Array, Float, PRNGKey
 
 
-class Filtering(AbstractStepwise):
+class Filtering(AbstractStepwise, CarriesOn):
     """q(z_t | carry_t, o_{1:t}, a_{1:t−1}): usable online, never tight where the future tells of the past.
 
     The carry is the model's own: z_{t−1} in a deep Markov model, the recurrent state in an RSSM. Where the
@@ -80,8 +80,21 @@ class Filtering(AbstractStepwise):
         seen = self.encoder.over_time(datum)
         if self.gru is None:
             return seen
-        memory = self.gru.over_time(jnp.concatenate([seen, before(datum, self.cond_dim)], -1), datum.steps)
+        along = jnp.concatenate([seen, before(datum, self.cond_dim)], -1)
+        memory = self.gru.over_time(along, datum.steps, start=self._remembered(datum))
         return jnp.concatenate([seen, memory], -1)
+
+    def onset(self, model: Any) -> End:
+        """Return the model's start, and an empty memory."""
+        return End(model.start(), jnp.zeros(self.gru.state_dim if self.gru else 0))
+
+    def _remembered(self, datum: Datum) -> Float[Array, "h"] | None:
+        """Return the memory at the end of the window before; ``None`` where there is none to go on from."""
+        carried = datum.carried
+        if carried is None:
+            return None
+        assert carried.end is not None  # the loop that cuts windows fills it in
+        return jnp.where(carried.goes_on, jax.lax.stop_gradient(carried.end.memory), 0.0)
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Filtering:
         """Take the input's centre and scale from the training sequences."""

@@ -17,6 +17,8 @@ from jensen.core import (
     HasRecurrence,
     InitializesFromData,
     Verdict,
+    inputs_of,
+    state_before,
 )
 from jensen.dist import RelaxablePath, Reparameterized, ReparameterizedPath, real_steps
 from jensen.errors import CombinationError
@@ -101,19 +103,22 @@ class AbstractStepwise(AbstractPosterior, InitializesFromData):
 
     @abstractmethod
     def evidence(self, datum: Datum) -> Float[Array, "t e"]:
-        """Return what the observations say to each step."""
+        """Return what the observations say to each step: the row encoded, then the memory, if any."""
 
     def __call__(self, model: Any, datum: Datum, *, key: PRNGKey) -> Any:
         """Build the law of the path."""
-        prepared = jax.vmap(self.head.prepare)(self.evidence(datum))
+        evidence = self.evidence(datum)
+        prepared = jax.vmap(self.head.prepare)(evidence)
         return self.law(model)(
             model,
-            model.inputs(datum.cond, len(datum.x)),
+            inputs_of(model, datum),
             self.head,
             prepared,
             self.family,
             real_steps(len(datum.x), datum.steps),
             datum.burn_in,
+            state_before(model, datum),
+            None if datum.carried is None else evidence[-1, self.encoder.out_dim :],
         )
 
     def law(self, model: Any) -> type[ReparameterizedPath] | type[RelaxablePath]:
@@ -170,9 +175,12 @@ def small_head(head: Merge) -> Merge:
 
 
 def before(datum: Datum, dim: int) -> Float[Array, "t u"]:
-    """Return the action before each step, zeros before the first."""
+    """Return the action before each step, zeros before the first of a sequence."""
     length = len(datum.x)
     if not dim:
         return jnp.zeros((length, 0))
     actions = jnp.asarray(datum.cond)[: length - 1, :dim]
-    return jnp.concatenate([jnp.zeros((1, dim), actions.dtype), actions])
+    first = jnp.zeros((1, dim), actions.dtype)
+    if datum.carried is not None:
+        first = jnp.where(datum.carried.goes_on, datum.carried.cond[None, :dim], first)
+    return jnp.concatenate([first, actions])

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jensen import dist, families
-from jensen.core import Datum, HasMarkovLatents
+from jensen.core import Datum, HasMarkovLatents, inputs_of, state_before
 from jensen.errors import InputError, check_key, nearest
 from jensen.models import likelihoods
 from jensen.models.sequence.recurrent import AbstractRecurrentModel, decoder_net, previous, started
@@ -136,8 +136,10 @@ class NeuralStateSpace(AbstractRecurrentModel, HasMarkovLatents):
 
     def carries(self, z: Float[Array, "t d"], datum: Datum) -> Float[Array, "t du"]:
         """Return z_{t−1} and a_{t−1} of every step."""
-        before = jnp.concatenate([self.first[None], z[:-1]])
-        return jnp.concatenate([before, self.inputs(datum.cond, len(datum.x))], -1)
+        onset = state_before(self, datum)
+        first = self.first if onset is None else onset[1]
+        before = jnp.concatenate([first[None], z[:-1]])
+        return jnp.concatenate([before, inputs_of(self, datum)], -1)
 
     def initial(self, datum: Datum) -> dist.DiagGaussian:
         """Return p(z_1) = p(z_1 | z_0)."""

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jensen import dist, families
-from jensen.core import Datum
+from jensen.core import Datum, inputs_of, state_before
 from jensen.errors import InputError, check_key
 from jensen.models import likelihoods
 from jensen.models.sequence.recurrent import AbstractRecurrentModel, Heads, decoder_net, previous, started
@@ -176,7 +176,7 @@ class RSSM(AbstractRecurrentModel):
 
     def carries(self, z: Float[Array, "t d"], datum: Datum) -> Float[Array, "t h"]:
         """Return the recurrent states along any path."""
-        return dist.unroll(self, self.inputs(datum.cond, len(datum.x)), z)
+        return dist.unroll(self, inputs_of(self, datum), z, state_before(self, datum))
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> RSSM:
         """Start at the column means; a decoder of the user's own keeps its bias."""
