@@ -54,10 +54,10 @@ def aimed(data: Dataset, found: Sequence[int], file: str) -> Dataset:
     mask = None if data.mask is None or data.mask[:, found].all() else data.mask[:, found]
     if data.mask is not None and not data.mask[:, others].all():
         j = others[int((~data.mask[:, others]).any(0).argmax())]
-        count = int((~data.mask[:, j]).sum())
+        count, name = int((~data.mask[:, j]).sum()), data.columns[j]
         raise InputError(
-            f"{file}: input {data.columns[j]!r} has {count} missing value{'s' * (count > 1)}, and only targets "
-            f"can be masked; fill them, remove those rows, or leave the column out (drop=[{data.columns[j]!r}])"
+            f"{file}: input {name!r} has {count} missing value{'s' * (count > 1)}, and only targets can be "
+            f"masked; fill them, remove those rows, or leave the column out (drop=[{name!r}])"
         )
     names, inputs = (tuple(data.columns[j] for j in part) for part in (found, others))
     x, cond = data.x[:, found], data.x[:, others].astype(np.float64)

@@ -16,6 +16,7 @@ from jensen import dist
 from jensen.core import (
     AbstractLatentModel,
     Datum,
+    HasCondition,
     HasObservation,
     IndexesData,
     Inference,
@@ -117,8 +118,8 @@ def thin(data: Dataset, limit: int = MAX_ROWS) -> Dataset:
 
 
 def latent_space(model: Any) -> LatentSpace | None:
-    """Describe the model's latents; ``None`` when it has none, or none a slider can hold."""
-    if not isinstance(model, AbstractLatentModel):
+    """Describe the latents; ``None`` where there are none, they need a condition, or no slider fits."""
+    if not isinstance(model, AbstractLatentModel) or isinstance(model, HasCondition):
         return None
     prior = model.prior_of(None)
     none = np.zeros(0)
@@ -207,8 +208,8 @@ def collect(inference: Inference, data: Dataset | None, *, key: PRNGKey) -> View
     """Compute everything the pictures need."""
     to_means, to_samples = jax.random.split(key)
     model = inference.bound_model()
-    if is_stepwise(model):
-        return View(None, None)  # rows and their latents are paths over time
+    if is_stepwise(model) or isinstance(model, HasCondition):
+        return View(None, None)  # paths over time, or laws that depend on x: they have sections of their own
     space = latent_space(model)
     count = 500 if data is None or data.image_shape is None else 64
     samples, sample_means = simulated(model, count, key=to_samples)

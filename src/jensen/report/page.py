@@ -8,25 +8,28 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 
 import jensen
-from jensen.datasets import Sequences
+from jensen.core import HasCondition
+from jensen.datasets import Dataset, Sequences
 from jensen.errors import InputError
 from jensen.fit.files import write_atomically
 from jensen.objectives.stepwise import is_stepwise
-from jensen.report import blocks, facts, members, sections, sequences
+from jensen.report import blocks, conditional, facts, members, sections, sequences
 from jensen.report import gap as gaps
 from jensen.report.collect import collect, hidden
 from jensen.report.series import Given, split
 from jensen.typing import PRNGKey
 
 if TYPE_CHECKING:
-    from jensen.datasets import Dataset
     from jensen.diagnose.gap import Gap
     from jensen.fit.result import Fitted
+
+Shown: TypeAlias = Dataset | Given | conditional.Pairs
+"""What a report is about."""
 
 MAX_BYTES = 5_000_000
 
@@ -35,7 +38,7 @@ def write(
     path: str | os.PathLike[str],
     fitted: Fitted,
     *,
-    dataset: Dataset | Given | None = None,
+    dataset: Shown | None = None,
     gap: Mapping[str, Any] | Gap | None = None,
     train_gap: Mapping[str, Any] | Gap | None = None,
     collapse: Any = None,
@@ -48,7 +51,8 @@ def write(
         path: The file to write; its folder must exist.
         fitted: What ``fit.gradient``, ``fit.em`` or ``fit.best_of`` returned.
         dataset: Rows or sequences as the model saw them, with labels, column names and picture shape; of
-            sequences also a pair, those held out, which are then shown, and those trained on.
+            sequences, and of rows with inputs, also a pair, those held out, which are then shown, and those
+            trained on.
         gap: Where the bound is lost, from ``diagnose.gap`` or a ``gap.json``; nats per datum.
         train_gap: The same on training rows, to tell an overfitted encoder from a poor family.
         collapse: What ``diagnose.collapse`` returned; measured here if not given.
@@ -95,7 +99,7 @@ def write(
 def render(
     fitted: Fitted,
     *,
-    dataset: Dataset | Given | None,
+    dataset: Shown | None,
     gap: Any,
     train_gap: Any,
     collapse: Any,
@@ -105,8 +109,7 @@ def render(
     """Return the page as text; the arguments are those of ``write``."""
     inference = fitted.inference
     measured, on_train = gaps.plain(gap), gaps.plain(train_gap)
-    given = dataset if isinstance(dataset, Sequences | tuple) else None
-    rows = None if isinstance(dataset, Sequences | tuple) else dataset
+    rows = dataset if isinstance(dataset, Dataset) and dataset.cond is None else None
     view = collect(inference, rows, key=key)
     used = sections.usage(collapse, fitted, view)
     parts = [
@@ -116,7 +119,7 @@ def render(
         sections.latents(view, used),
         sections.exploring(inference.model, view, used),
         members.member(inference.model, view),
-        *(sequences.sections(fitted, given, key=key) if is_stepwise(inference.model) else ()),
+        *_of_kind(fitted, dataset, key=key),
         making(fitted),
     ]
     name = type(inference.model).__name__
@@ -133,17 +136,34 @@ def render(
     )
 
 
-def lead(fitted: Fitted, dataset: Dataset | Given | None) -> str:
+def _of_kind(fitted: Fitted, dataset: Shown | None, *, key: PRNGKey) -> list[blocks.Section | None]:
+    """Return the parts that only models of sequences have, or only those of y given x."""
+    model, parts = fitted.inference.model, dataset if isinstance(dataset, tuple) else (dataset,)
+    if is_stepwise(model):
+        given: Any = dataset if isinstance(parts[0], Sequences) else None
+        return sequences.sections(fitted, given, key=key)
+    if isinstance(model, HasCondition):
+        pairs: Any = dataset if isinstance(parts[0], Dataset) and parts[0].cond is not None else None
+        return conditional.sections(fitted, pairs, key=key)
+    return []
+
+
+def lead(fitted: Fitted, dataset: Shown | None) -> str:
     """One line under the title: the four choices and the data."""
     four = " × ".join(name for _, name, _ in facts.choices(fitted.inference))
     if dataset is None:
         return four
-    if isinstance(dataset, Sequences | tuple):
-        return f"{four}, on {_size(*split(dataset))}"
-    rows, width = dataset.x.shape
-    gone = int(hidden(dataset).sum())
-    missing = f", {gone:,} of {rows * width:,} cells missing ({gone / (rows * width):.1%})" if gone else ""
-    return f"{four}, on {dataset.name}: {rows:,} rows of {width} columns{missing}"
+    first = dataset[0] if isinstance(dataset, tuple) else dataset
+    given: Any = dataset
+    if isinstance(first, Sequences):
+        return f"{four}, on {_size(*split(given))}"
+    held = f" ({len(first.x):,} held out)" if isinstance(dataset, tuple) else ""
+    rows = conditional.whole(given)
+    count, width = rows.x.shape
+    gone, cells = int(hidden(rows).sum()), count * width
+    missing = f", {gone:,} of {cells:,} cells missing ({gone / cells:.1%})" if gone else ""
+    what = f"{width} columns" if rows.cond is None else conditional.from_to(rows)
+    return f"{four}, on {rows.name}: {count:,} rows{held} of {what}{missing}"
 
 
 def _size(shown: Sequences, train: Sequences | None) -> str:
