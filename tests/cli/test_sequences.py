@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from jensen import fit, use
+from jensen import diagnose, fit, use
 from jensen.cli import evaluation, main
 from jensen.cli.presets import Facts, check_used, settle
 from jensen.datasets import load_sequences, split
@@ -142,6 +142,30 @@ def test_a_world_model_of_an_archive(here: Path, unmeasured: None, capsys: pytes
     assert f"--steps is 50, but there are actions for {lengths.max()} steps only" in capsys.readouterr().err
 
 
+def test_what_filtering_costs(
+    here: Path, unmeasured: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    effort = diagnose.Effort(particles=8, samples=20, steps=10, draws=2)
+    measure = evaluation.measure
+    monkeypatch.setattr(evaluation, "measure", lambda *a, **more: measure(*a, **more | {"effort": effort}))
+    rng = np.random.default_rng(0)
+    np.save("s.npy", np.cumsum(rng.normal(size=(20, 6, 1)), 1))
+    words = ["fit", "dmm", "s.npy", *TINY[2:], "--epochs", "150", "--learning-rate", "0.01"]
+    assert main([*words, "--posterior", "filtering", "--out", "run"]) == 0
+    before = Path("run/model.safetensors").read_bytes()
+    assert main(["gap", "run", "--smoothing", "--json", "run/gap.json"]) == 0
+    out = capsys.readouterr().out
+    assert "fitting a posterior that looks ahead" in out and "of it, seeing the past only" in out
+    assert "pass smoothing=" not in out  # nothing is left to be done
+    assert Path("run/model.safetensors").read_bytes() == before
+    causality = json.loads(Path("run/gap.json").read_text())["causality"]["value"]
+    assert -0.5 < causality < 3.0  # a q that had not been fitted would lie far below
+    assert main([*words[:-4], "--epochs", "1", "--out", "ahead"]) == 0
+    assert main(["gap", "ahead", "--smoothing"]) == 2
+    said = capsys.readouterr().err
+    assert "but the posterior of ahead is smoothing; leave it out" in said
+
+
 def test_a_deep_markov_model_learns_from_windows(here: Path, monkeypatch: pytest.MonkeyPatch):
     class Asked(Exception):
         pass
@@ -156,3 +180,7 @@ def test_a_deep_markov_model_learns_from_windows(here: Path, monkeypatch: pytest
         options = caught.value.args[0]
         assert options["batches"] == fit.Windows(20, burn_in=burn_in) and options["batch_size"] == 4
         assert options["stop"] is None and options["validation"] is None
+    carried = ["--posterior", "filtering", "--windows", "carried", "--out", "carried"]
+    with pytest.raises(Asked) as caught:
+        main(["fit", "dmm", "nile", *TINY, "--window", "20", *carried])
+    assert caught.value.args[0]["batches"] == fit.CarriedWindows(20)

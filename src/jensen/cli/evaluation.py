@@ -12,7 +12,7 @@ from jensen.cli.data import Rows, subset
 from jensen.cli.presets import GAP_ROWS
 from jensen.cli.runs import Job
 from jensen.cli.training import keys
-from jensen.core import IndexesData
+from jensen.core import AbstractPosterior, IndexesData
 from jensen.datasets import Dataset, Sequences
 from jensen.fit import Fitted
 from jensen.fit.files import write_atomically
@@ -80,11 +80,13 @@ def measure(
     rows: int,
     effort: diagnose.Effort | None = None,
     key: PRNGKey,
+    smoothing: AbstractPosterior | None = None,
 ) -> Gap:
-    """Measure the gap on some rows of a data set."""
+    """Measure the gap on some rows of a data set, and the cost of filtering against a q that looks ahead."""
     from jensen.cli.data import as_data
 
-    return diagnose.gap(fitted.inference, as_data(data), key=key, rows=rows, effort=effort, split=split)
+    settings: dict[str, Any] = {"rows": rows, "effort": effort, "split": split, "smoothing": smoothing}
+    return diagnose.gap(fitted.inference, as_data(data), key=key, **settings)
 
 
 def write_gap(path: Path, gap: Gap) -> None:
@@ -96,7 +98,8 @@ def write_report(job: Job, rows: Rows, fitted: Fitted, gap: Any) -> None:
     """Write ``report.html``."""
     per_datum = isinstance(fitted.inference.posterior, IndexesData)
     shown: Any = subset(rows.dataset, rows.train) if per_datum else rows.dataset
-    if isinstance(shown, Sequences) and len(rows.held) and not per_datum:
+    told_apart = isinstance(shown, Sequences) or shown.cond is not None
+    if told_apart and len(rows.held) and not per_datum:
         shown = subset(rows.dataset, rows.held), subset(rows.dataset, rows.train)
     title = f"{job.preset} of {rows.dataset.name}"
     report.write(job.folder / "report.html", fitted, dataset=shown, gap=gap, key=keys(job)[2], title=title)

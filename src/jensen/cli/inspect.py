@@ -32,10 +32,12 @@ def gap(given: dict[str, Any]) -> int:
     target = _writable(given["json"], "--json")
     start_jax()
     from jensen import datasets
-    from jensen.cli import data, evaluation
+    from jensen.cli import causality, data, evaluation
     from jensen.cli.training import keys
 
-    fitted = _load(job)
+    fitted, ahead = _load(job), None
+    if given["smoothing"]:
+        causality.check_filters(job)
     if given["data"] is None:
         split, chosen = evaluation.own_rows(data.divided(job))
     else:
@@ -48,9 +50,12 @@ def gap(given: dict[str, Any]) -> int:
 
     from jensen.report import facts
 
+    if given["smoothing"]:
+        print("fitting a posterior that looks ahead; the model stays as it is", flush=True)
+        ahead = causality.smoothing(job, data.divided(job), fitted)
     print(f"measuring the gap on {evaluation.counted(rows, chosen, split)}, with full effort", flush=True)
     begun, key = time.perf_counter(), keys(job)[2] if seed is None else jax.random.key(seed)
-    found = evaluation.measure(fitted, chosen, split=split, rows=rows, key=key)
+    found = evaluation.measure(fitted, chosen, split=split, rows=rows, key=key, smoothing=ahead)
     print(found)
     print(f"gap took {facts.duration(time.perf_counter() - begun)}")
     if target is not None:

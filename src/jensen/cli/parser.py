@@ -32,7 +32,7 @@ _HELP = {
 }
 _WORDS = {
     "fit": "PRESET DATA [options]  or  jensen fit --resume RUN",
-    "gap": "RUN [DATA] [--json FILE] [--rows N] [--seed SEED]",
+    "gap": "RUN [DATA] [--json FILE] [--rows N] [--smoothing] [--seed SEED]",
     "sample": "RUN [--num N] [--steps T] [--out FILE] [--seed SEED]",
     "report": "RUN",
     "info": "",
@@ -151,6 +151,11 @@ def _add_inspectors(commands: dict[str, Any]) -> None:
     commands["gap"].add_argument("--json", metavar="FILE", help="write the numbers there")
     commands["gap"].add_argument(
         "--rows", metavar="N", help="at most so many rows (default 100, or 20 sequences)"
+    )
+    commands["gap"].add_argument(
+        "--smoothing",
+        action="store_true",
+        help="fit a q that looks ahead to the run's model, to say what filtering costs",
     )
     commands["sample"].add_argument("--num", metavar="N", help="how many rows or sequences (default 16)")
     commands["sample"].add_argument(

@@ -77,11 +77,16 @@ def train(job: Job, rows: Rows, prepared: Prepared) -> Fitted:
     """
     if job.options["gradient"] == "em":
         return _by_em(job, prepared)
+    return climb(job, prepared, key=keys(job)[1], run=fit.Run(job.folder, resume=True))
+
+
+def climb(job: Job, prepared: Prepared, *, key: PRNGKey, **more: Any) -> Fitted:
+    """Fit by gradient steps, with the pace and the stopping rule of a job's options."""
     options, held = job.options, prepared.held
     return fit.gradient(
         prepared.inference,
         prepared.train,
-        key=keys(job)[1],
+        key=key,
         optimizer=_optimizer(job),
         epochs=options.get("epochs"),
         steps=options.get("steps"),
@@ -89,7 +94,7 @@ def train(job: Job, rows: Rows, prepared: Prepared) -> Fitted:
         batches=_batches(options),
         validation=held,
         stop=None if held is None else fit.Patience(_patience(job, prepared)),
-        run=fit.Run(job.folder, resume=True),
+        **more,
     )
 
 
@@ -112,10 +117,12 @@ def _patience(job: Job, prepared: Prepared) -> int:
     return max(ROUNDS, -(-WAIT // prepared.facts.steps_per_epoch(job.options)))
 
 
-def _batches(options: dict[str, Any]) -> fit.Windows | None:
-    """Return windows where asked for, a tenth of them before each to find the state in."""
+def _batches(options: dict[str, Any]) -> fit.Windows | fit.CarriedWindows | None:
+    """Return windows where asked for; before each that is drawn a tenth of it to find the state in."""
     if (window := options.get("window")) is None:
         return None
+    if options.get("windows") == "carried":
+        return fit.CarriedWindows(window)
     return fit.Windows(window, burn_in=0 if options.get("objective") == "fivo" else window // 10)
 
 

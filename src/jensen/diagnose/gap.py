@@ -26,7 +26,10 @@ from jensen.posteriors import Exact, Filtering
 from jensen.typing import PRNGKey
 
 UNITS = "nats per datum"
-CAUSAL = "q sees the past only, and what that costs is in the total: pass smoothing=, a fitted Smoothing"
+CAUSAL = (
+    "q sees the past only, and what that costs is in the total: pass smoothing=, a fitted Smoothing, or run "
+    "`jensen gap RUN --smoothing`"
+)
 
 
 @dataclass(frozen=True)

@@ -190,8 +190,8 @@ def _by_share(gap: Mapping[str, Any]) -> str:
     if family > 0.6 * total:
         return (
             f"Most of the gap is the family's: {family:.2f} of {total:.2f} nats. Even its best member per "
-            f"{noun(gap)} differs from p(z|x) by that much; try a richer one, such as a low-rank or full covariance "
-            "in place of a diagonal Gaussian."
+            f"{noun(gap)} differs from p(z|x) by that much; try a richer one, such as a low-rank or full "
+            "covariance in place of a diagonal Gaussian."
         )
     return (
         f"The gap of {total:.2f} nats is shared: {encoder:.2f} are the encoder's, {family:.2f} the family's."
