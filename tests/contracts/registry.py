@@ -6,14 +6,23 @@ import jax
 import jax.numpy as jnp
 
 from jensen import families, gradients, models, objectives, posteriors
-from jensen.core import Datum
+from jensen.core import Datum, HasCondition, HasMarkovLatents, HasRecurrence, HoldsLatent
 
 KEY = jax.random.key(0)
-DIM, LATENT, CLASSES, NUM_DATA = 3, 2, 3, 4
+DIM, LATENT, CLASSES, NUM_DATA, COND = 3, 2, 3, 4, 2
 ROW = Datum(jnp.array([1.0, 0.0, 1.0]), index=jnp.asarray(1))
 SEQUENCE = Datum(jnp.array([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]), index=jnp.asarray(1))
 SEQUENTIAL = {"HMM", "LinearGaussianSSM", "NeuralStateSpace", "RSSM", "RSSM(OneHot)"}
 """Models of which one datum is a sequence."""
+
+
+def datum_for(model):
+    """Return one datum, with a condition for the models that take one, and many steps where they want them."""
+    row = SEQUENCE if isinstance(model, HasMarkovLatents | HasRecurrence | HoldsLatent) else ROW
+    if not isinstance(model, HasCondition):
+        return row
+    return Datum(row.x, jnp.full((*row.x.shape[:-1], COND), 0.5), index=row.index)
+
 
 FAMILIES = {
     "DiagGaussian": lambda: families.DiagGaussian(LATENT),
@@ -30,6 +39,7 @@ PRIORS = {
     "Categorical": lambda: models.priors.Categorical(CLASSES),
     "OneHot": lambda: models.priors.OneHot(CLASSES),
     "Bernoulli": lambda: models.priors.Bernoulli(LATENT),
+    "ConditionalGaussian": lambda: models.priors.ConditionalGaussian(LATENT, COND, widths=(), key=KEY),
 }
 LIKELIHOODS = {
     "Bernoulli": lambda: models.likelihoods.Bernoulli(DIM),
@@ -43,6 +53,16 @@ MODELS = {
     "FactorAnalysis": lambda: models.FactorAnalysis(DIM, LATENT, key=KEY),
     "ProbabilisticPCA": lambda: models.ProbabilisticPCA(DIM, LATENT, key=KEY),
     "Decoder": lambda: models.Decoder(DIM, LATENT, widths=(), key=KEY),
+    "LinearGaussian": lambda: models.LinearGaussian(DIM, COND, key=KEY),
+    "HeteroscedasticNet": lambda: models.HeteroscedasticNet(DIM, COND, widths=(), key=KEY),
+    "CategoricalNet": lambda: models.CategoricalNet(DIM, CLASSES, COND, widths=(), key=KEY),
+    "MixtureDensity": lambda: models.MixtureDensity(DIM, COND, CLASSES, widths=(), key=KEY),
+    "ConditionalDecoder": lambda: models.ConditionalDecoder(
+        DIM, COND, LATENT, likelihood="bernoulli", widths=(), key=KEY
+    ),
+    "EpisodeDecoder": lambda: models.EpisodeDecoder(
+        DIM, COND, LATENT, likelihood="bernoulli", widths=(), key=KEY
+    ),
     "HMM": lambda: models.HMM(CLASSES, DIM, key=KEY),
     "LinearGaussianSSM": lambda: models.LinearGaussianSSM(LATENT, DIM, key=KEY),
     "NeuralStateSpace": lambda: models.NeuralStateSpace(
@@ -62,11 +82,17 @@ POSTERIORS = {
     "PerDatum": lambda family: posteriors.PerDatum(family, num_data=NUM_DATA, key=KEY),
     "Global": lambda family: posteriors.Global(family, key=KEY),
     "Amortized": lambda family: posteriors.Amortized(family, data_dim=DIM, widths=(), key=KEY),
+    "Pooled": lambda family: posteriors.Pooled(family, data_dim=DIM, cond_dim=COND, widths=(2,), key=KEY),
     "Filtering": lambda family: posteriors.Filtering(
         family, like=MODELS["NeuralStateSpace"](), widths=(2,), key=KEY
     ),
     "Smoothing": lambda family: posteriors.Smoothing(
         family, like=MODELS["NeuralStateSpace"](), widths=(2,), key=KEY
+    ),
+}
+MORE_POSTERIORS = {
+    "Amortized(cond)": lambda family: posteriors.Amortized(
+        family, data_dim=DIM, cond_dim=COND, widths=(), key=KEY
     ),
 }
 OBJECTIVES = {
@@ -89,8 +115,16 @@ SCHEDULES = {"Linear": lambda: objectives.Linear(0.0, 1.0, 10)}
 MORE_MODELS = {
     f"Decoder({name})": lambda make=make: models.Decoder(DIM, widths=(), prior=make(), key=KEY)
     for name, make in PRIORS.items()
-    if name != "StandardNormal"
-} | {"RSSM(OneHot)": lambda: rssm(families.OneHot(CLASSES))}
+    if name not in ("StandardNormal", "ConditionalGaussian")
+} | {
+    "RSSM(OneHot)": lambda: rssm(families.OneHot(CLASSES)),
+    "MixtureDensity(full)": lambda: models.MixtureDensity(
+        DIM, COND, CLASSES, covariance="full", gate="shared", widths=(), key=KEY
+    ),
+    "ConditionalDecoder(StandardNormal)": lambda: models.ConditionalDecoder(
+        DIM, COND, widths=(), prior=models.priors.StandardNormal(LATENT), key=KEY
+    ),
+}
 MORE_OBJECTIVES = {
     "ELBO(1)": lambda: objectives.ELBO(),
     "ELBO(sampled)": lambda: objectives.ELBO(2, kl="sampled"),

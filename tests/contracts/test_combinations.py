@@ -60,7 +60,8 @@ def names_an_alternative(text: str) -> bool:
 
 
 def combinations(model):
-    for p, make_posterior in registry.POSTERIORS.items():
+    conditional = registry.MORE_POSTERIORS if isinstance(model, core.HasCondition) else {}
+    for p, make_posterior in (registry.POSTERIORS | conditional).items():
         for f, make_family in registry.FAMILIES.items():
             if p == "Exact" and f != "DiagGaussian":
                 continue
@@ -92,9 +93,10 @@ def gradient_of(inference: Inference, datum):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_combination_is_right_or_refused(name):
-    datum = registry.SEQUENCE if name in registry.SEQUENTIAL else DATUM
+    model = MODELS[name]()
+    datum = registry.datum_for(model)
     kinds, shaped, evaluated, refused = dict.fromkeys(get_args(Kind), 0), set(), set(), 0
-    for (p, f, o, g), four in combinations(MODELS[name]()):
+    for (p, f, o, g), four in combinations(model):
         try:
             inference = Inference(*four)
         except CombinationError as error:

@@ -16,6 +16,7 @@ from jensen.core import (
     AbstractLatentModel,
     Datum,
     Estimate,
+    HasCondition,
     HasFamily,
     HasMarkovLatents,
     Losses,
@@ -102,7 +103,9 @@ def _size(inference: AbstractInference) -> int | None:
     # a carry's prior needs a draw to be written down, a chain's needs a sequence
     if not isinstance(model, AbstractLatentModel) or isinstance(model, AbstractCarryModel | HasMarkovLatents):
         return None
-    prior = model.prior_of(None) if issubclass(model.prior_law, AbstractEnumerable) else None
+    # whatever the condition, z has as many values
+    cond = jnp.zeros(model.cond_dim) if isinstance(model, HasCondition) else None
+    prior = model.prior_of(cond) if issubclass(model.prior_law, AbstractEnumerable) else None
     return prior.support_size if isinstance(prior, AbstractEnumerable) else None
 
 

@@ -218,7 +218,7 @@ class MixtureDensity(
         each[:, self.data_dim : 2 * self.data_dim] = np.log(np.maximum(within, _NARROW))
         gates = np.zeros(k if self.logits is None else 0)
         last = self.net.layers[-1]
-        bias = jnp.asarray(np.concatenate([gates, each.reshape(-1)]), last.bias.dtype)
+        bias = jnp.asarray(np.concatenate([gates, each.reshape(-1)]), last.weight.dtype)
         return eqx.tree_at(
             lambda m: (m.net.layers[-1].weight, m.net.layers[-1].bias), model, (_QUIET * last.weight, bias)
         )
