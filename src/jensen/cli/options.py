@@ -280,6 +280,13 @@ OPTIONS = {
             "learn from windows of T steps (default: whole sequences, up to 200 steps)",
             whole(2),
         ),
+        Option(
+            "windows",
+            _FIT,
+            "HOW",
+            "drawn anywhere, or carried: each goes on where the one before it ended (dmm, rssm)",
+            one_of("drawn", "carried"),
+        ),
         Option("learning_rate", _FIT, "RATE", "of Adam", _POSITIVE),
         Option(
             "restarts", _FIT, "R", "fits from different starts, of which the best is kept (by EM)", whole(1)

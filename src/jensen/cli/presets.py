@@ -50,7 +50,19 @@ def check_used(name: str, given: Options) -> Preset:
     for option in given:
         if option not in takes and option not in COMMON[preset.takes]:
             raise InputError(f"{flags([option])} {_why(name, preset, option, takes)}")
+    if given.get("windows") == "carried":
+        _check_carried(preset.defaults | given)
     return preset
+
+
+def _check_carried(chosen: Options) -> None:
+    """Refuse to carry a state from window to window where the posterior or the bound cannot."""
+    if chosen["posterior"].startswith("smoothing"):
+        why = "it looks ahead, beyond the end of a window; use --posterior filtering"
+        raise InputError(f"--windows carried does not fit --posterior {chosen['posterior']}: {why}")
+    if chosen["objective"] != "elbo":
+        why = "it weighs paths as a whole; use --objective elbo"
+        raise InputError(f"--windows carried does not fit --objective {chosen['objective']}: {why}")
 
 
 def settle(preset: Preset, given: Options, facts: Facts) -> Options:
@@ -90,6 +102,9 @@ def _schedule(preset: Preset, given: Options, chosen: Options, facts: Facts) -> 
     if window is not None and window >= facts.longest:
         there = f"the longest sequence has {facts.longest} steps"
         raise InputError(f"--window is {window}, but {there}; take shorter windows, or leave it out")
+    if window is None and "windows" in given:
+        how = given["windows"]
+        raise InputError(f"--windows is {how}, but sequences are learned from whole; give --window, too")
     pace, pieces = preset.pace, facts.pieces(chosen)
     batch = given.get("batch_size", min(pace.batch * (1 if facts.rows < 5_000 else 2), pieces))
     if batch > pieces:

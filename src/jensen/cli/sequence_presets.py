@@ -175,6 +175,7 @@ _NETWORKS = {
     "steps": None,
     "batch_size": None,
     "window": None,
+    "windows": None,
 }
 _BOUNDS = {"objective": ("elbo", "iwae", "fivo"), "likelihood": ("gaussian", "bernoulli")}
 _PACE = Pace(2_000, 16, 1_000)
