@@ -3,7 +3,43 @@
 from __future__ import annotations
 
 from jensen.control.ensemble import Ensemble
+from jensen.control.evaluation import Evaluation, evaluate
+from jensen.control.imitation import Imitation, imitate, load_policy
 from jensen.control.policies import LatentPolicy, MixturePolicy
 from jensen.control.policy import Policy
+from jensen.control.rollouts import record
+from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions
+from jensen.control.statistics import (
+    Interval,
+    bootstrap,
+    divergence,
+    entropy,
+    interquartile_mean,
+    wilson,
+)
 
-__all__ = ["Ensemble", "LatentPolicy", "MixturePolicy", "Policy"]
+__all__ = [
+    "ActionSpace",
+    "BoxActions",
+    "DiscreteActions",
+    "Ensemble",
+    "Evaluation",
+    "Imitation",
+    "Interval",
+    "LatentPolicy",
+    "MixturePolicy",
+    "Policy",
+    "bootstrap",
+    "divergence",
+    "entropy",
+    "evaluate",
+    "imitate",
+    "interquartile_mean",
+    "load_policy",
+    "record",
+    "wilson",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -49,6 +49,10 @@ class ActionSpace(ABC):
         """Give actions that left the device the environment's type and shape."""
 
     @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Return what ``space_from`` makes it from again, JSON-ready."""
+
+    @abstractmethod
     def to_model(self, episodes: Episodes) -> Episodes:
         """Return demonstrations with their actions as models see them.
 
@@ -101,6 +105,16 @@ class BoxActions(ActionSpace):
             return actions
         low, high = self.low.reshape(self.shape), self.high.reshape(self.shape)
         return np.clip(actions.astype(self.dtype), low, high).astype(self.dtype)
+
+    def facts(self) -> dict[str, Any]:
+        """Return bounds, shape, type."""
+        return {
+            "low": self.low.tolist(),
+            "high": self.high.tolist(),
+            "shape": list(self.shape),
+            "dtype": self.dtype.name,
+            "bounds": self.bounds,
+        }
 
     def to_model(self, episodes: Episodes) -> Episodes:
         """Check the bounds; unsquash."""
@@ -165,6 +179,10 @@ class DiscreteActions(ActionSpace):
         """Drop the axis of one column."""
         return actions[..., 0].astype(self.dtype)
 
+    def facts(self) -> dict[str, Any]:
+        """Return number and start."""
+        return {"n": self.n, "start": self.start}
+
     def to_model(self, episodes: Episodes) -> Episodes:
         """Check the range, and number from 0."""
         name = episodes.name
@@ -219,6 +237,15 @@ def demonstrated(episodes: Episodes, *, bounds: Bounds = "clip") -> ActionSpace:
         return DiscreteActions(max(int(acts.max() - acts.min()) + 1, 2), int(acts.min()))
     low, high = (edge.astype(np.float32) for edge in (acts.min(0), acts.max(0)))
     return BoxActions(low, high, (episodes.action_dim,), np.dtype(np.float32), bounds)
+
+
+def space_from(facts: dict[str, Any]) -> ActionSpace:
+    """Return the space with these facts."""
+    if "n" in facts:
+        return DiscreteActions(facts["n"], facts["start"])
+    dtype = np.dtype(facts["dtype"])
+    low, high = (np.array(facts[name], dtype) for name in ("low", "high"))
+    return BoxActions(low, high, tuple(facts["shape"]), dtype, facts["bounds"])
 
 
 def _with_actions(episodes: Episodes, change: Any) -> Episodes:
