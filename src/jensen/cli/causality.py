@@ -53,5 +53,5 @@ def smoothing(job: Job, rows: Rows, fitted: Fitted) -> AbstractPosterior:
 def _options(own: dict[str, Any]) -> dict[str, Any]:
     through = "straight-through" if "components" in own else "reparam"
     plain = {"objective": "elbo", "num_samples": 1, "beta": 1.0, "free_bits": 0.0, "gradient": through}
-    kept = {name: value for name, value in own.items() if name != "kl_balance"}
+    kept = {name: value for name, value in own.items() if name not in ("kl_balance", "windows")}
     return kept | plain | {"posterior": own["posterior"].replace("filtering", "smoothing")}
