@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jensen.fit import Fitted
 
 
-NOT_SHOWN = {*COMMON["tables"], *COMMON["sequences"], "likelihood"} - {"standardize"}
+NOT_SHOWN = {name for common in COMMON.values() for name in common} - {"standardize"} | {"likelihood"}
 """Options that are not repeated before a fit: they are the data's own, or said on a line of their own."""
 
 
@@ -147,10 +147,15 @@ def _is_by_data(job: Job, rows: Rows) -> bool:
 
 def _size(rows: Rows) -> str:
     """Say how much data there is, and how it is divided."""
+    from jensen.datasets import Dataset
+
     data = rows.dataset
     shape = data.image_shape and (*data.image_shape, 1)[:3]
     pixels = f" ({' x '.join(map(str, shape))} pixels)" if shape else ""
     held = f"{len(rows.held)} held out" if len(rows.held) else "none held out"
+    if isinstance(data, Dataset) and data.cond is not None:
+        from_to = f"{_listed(data.inputs, 'inputs')} → {_listed(data.columns, 'targets')}"
+        return f"{data.name}: {len(data.x)} rows, {from_to}; {len(rows.train)} to train on, {held}"
     if data.x.ndim == 2:
         size = f"{len(data.x)} rows x {data.x.shape[1]} columns{pixels}"
         return f"{data.name}: {size}, {len(rows.train)} to train on, {held}"
@@ -161,6 +166,11 @@ def _size(rows: Rows) -> str:
         return f"{data.name}: one sequence of {facts.longest} steps x {width}; nothing is held out"
     size = f"{len(data.x)} sequences of up to {facts.longest} steps x {width}"
     return f"{data.name}: {size}; {len(rows.train)} to train on, {held}"
+
+
+def _listed(names: tuple[str, ...], what: str) -> str:
+    """List a few names, or count many."""
+    return ", ".join(names) if len(names) <= 6 else f"{len(names)} {what}"
 
 
 def _why_likelihood(job: Job, kind: str) -> str:
