@@ -20,7 +20,7 @@ from jensen.models.static.components import Components
 from jensen.models.static.covariance import VARIANCE_FLOOR
 from jensen.models.static.framed import HasFloor, HasFrame, frame_of, in_units, standardized
 from jensen.models.static.given import given
-from jensen.models.static.start import check_rows, pooled_covariance, weights_of
+from jensen.models.static.start import check_rows, weights_of
 from jensen.models.static.structures import any_covariance, named
 from jensen.nets import Frame
 from jensen.nets import trainable as all_trainable
@@ -229,7 +229,8 @@ class LinearGaussian(AbstractRegression, HasExpectationMaximization, HasExactCon
         unit = np.sqrt(np.maximum(variance, VARIANCE_FLOOR))
         unit = np.full_like(unit, np.sqrt((unit**2).mean())) if structure.isotropic else unit
         frame = Frame(frame.shift, frame.scale * jnp.asarray(unit, frame.scale.dtype))
-        found, pooled = found / unit[:, None], pooled_covariance(residual / unit, weight)
+        found, residual = found / unit[:, None], residual / unit
+        pooled = (weight[:, None] * residual).T @ residual / weight.sum() + VARIANCE_FLOOR * np.eye(len(unit))
         means = jnp.asarray(found[None, :, 0], jnp.result_type(float))
         return self._started(found[:, 1:], Components(means, structure.pooled(pooled, 1)), frame, cond_frame)
 
