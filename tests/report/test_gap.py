@@ -9,8 +9,9 @@ import rich.console
 
 from jensen.fit.result import Fitted
 from jensen.report import sections, tables
-from jensen.report.gap import errors, has_band, interval, minus, number, reading, rows
+from jensen.report.gap import errors, interval, minus, number, reading, rows
 from jensen.report.page import headline
+from jensen.report.waterfall import has_band
 
 READINGS = [
     ({"approximation": 0.1, "amortization": 0.9}, "encoder's: 0.90 of 1.00"),

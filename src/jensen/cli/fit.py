@@ -225,7 +225,7 @@ def _execute(job: Job, rows: Rows, *, fresh: bool) -> int:
 
 def _is_begun(folder: Path) -> bool:
     """Whether something is there to be continued: the fit itself, or a checkpoint past its first step."""
-    from jensen.fit.persist import latest_checkpoint
+    from jensen.fit.checkpoints import latest_checkpoint
 
     if trained(folder):
         return True
@@ -269,8 +269,8 @@ def _start_folder(job: Job) -> list[Path]:
 
 def _empty(folder: Path) -> None:
     """Remove what a run has written; anything else in the folder stays."""
+    from jensen.fit.checkpoints import clear_checkpoints
     from jensen.fit.files import remove
-    from jensen.fit.persist import clear_checkpoints
 
     clear_checkpoints(folder)
     for name in (

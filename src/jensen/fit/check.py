@@ -92,7 +92,8 @@ def _locate(x: np.ndarray, bad: np.ndarray) -> str:
     kind = "NaN" if np.isnan(x[bad][0]) else "infinity"
     if x.ndim == 3:
         return (
-            f"x holds {kind} in column {column} ({count} entries, first in sequence {row}, step {where[0][1]}): "
+            f"x holds {kind} in column {column} ({count} entries, first in sequence {row}, "
+            f"step {where[0][1]}): "
             + (
                 "if these tails are padding, give fit.Data(x, lengths=)"
                 if only_tails(bad)

@@ -11,14 +11,9 @@ import jax
 import numpy as np
 
 from jensen.errors import CorruptRunError, InputError
+from jensen.fit.checkpoints import clear_checkpoints, latest_checkpoint, save_checkpoint
 from jensen.fit.fingerprint import array_digest
-from jensen.fit.persist import (
-    clear_checkpoints,
-    latest_checkpoint,
-    load_tree,
-    save_checkpoint,
-    save_tree,
-)
+from jensen.fit.persist import load_tree, save_tree
 from jensen.fit.result import Fitted, History
 from jensen.fit.tracker import JSONLines, Tracker
 from jensen.typing import PyTree

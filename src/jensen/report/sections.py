@@ -18,6 +18,7 @@ from jensen.report import figure as look
 from jensen.report import gap as gaps
 from jensen.report.collect import LatentSpace, View
 from jensen.report.explorer import explorer
+from jensen.report.waterfall import has_band, waterfall
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +81,7 @@ def _waterfall(gap: dict[str, Any], train: dict[str, Any] | None) -> blocks.Figu
     count = gap.get("num_data", "?")
     caption = f"Measured on {count} {gaps.noun(gap)}{'s' * (count != 1 or gaps.noun(gap) == 'row')}"
     caption += f" ({gap['split']})." if gap.get("split") else "."
-    if gaps.has_band(gap):
+    if has_band(gap):
         caption += " Green: the interval that holds log p(x)."
     if train is not None:
         caption += " Thin bars: the same parts on training rows."
@@ -88,7 +89,7 @@ def _waterfall(gap: dict[str, Any], train: dict[str, Any] | None) -> blocks.Figu
         caption += " A stochastic bound holds in expectation; a heuristic side has no guarantee."
 
     def draw(fig: Figure) -> None:
-        gaps.waterfall(fig.subplots(), gap, train)
+        waterfall(fig.subplots(), gap, train)
 
     return blocks.Figure(look.drawn(draw, height=3.1), caption)
 
