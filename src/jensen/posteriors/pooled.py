@@ -48,7 +48,7 @@ class Pooled(HasFamily, InitializesFromData):
         >>> from jensen import families
         >>> from jensen.core import Datum
         >>> q = Pooled(families.DiagGaussian(2), data_dim=1, cond_dim=3, widths=(8,), key=jax.random.key(0))
-        >>> q.parameters(Datum(jnp.ones((5, 1)), jnp.ones((5, 3)), steps=4)).shape
+        >>> q.parameters(Datum(jnp.ones((5, 1)), jnp.ones((5, 3)))).shape
         (4,)
     """
 
