@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jensen.datasets import load
+from jensen.datasets.targets import check_targets
 from jensen.errors import InputError, JensenWarning
 from jensen.fit import Data
 
@@ -36,8 +37,9 @@ def test_positions_count_all_columns_of_the_file(table: str, target: Any):
 
 @pytest.mark.filterwarnings("ignore:.*only numbers the rows")
 def test_several_targets_in_the_order_asked_for_and_idle_inputs(table: str):
+    data = load(table, drop=["name"], target=["c", "a"])
     with pytest.warns(JensenWarning, match=r"input 'idle' never varies"):
-        data = load(table, drop=["name"], target=["c", "a"])
+        check_targets(data, table)
     assert data.columns == ("c", "a") and data.inputs == ("b", "idle")
     assert "from 2 inputs" in repr(data)
 
@@ -48,15 +50,20 @@ def test_several_targets_in_the_order_asked_for_and_idle_inputs(table: str):
     [
         (["bb"], ["name"], r"no column 'bb' to predict \(did you mean 'b'\?\)"),
         ([9], ["name"], "no column 9 to predict; there are 6 columns"),
-        (["idle"], ["name"], "target 'idle' is 7 in every row, there is nothing to predict"),
         (["a", "b", "c", "idle"], ["name"], "every column is a target"),
-        (["b"], ["name", "b"], r"column 'b' is to be predicted \(target\), and left out as well"),
+        (["b"], ["name", "b"], "target='b' is left out as well"),
         (["a"], [], r"column 'name' holds text.*leave the column out"),
     ],
 )
 def test_what_cannot_be_predicted(table: str, target: list[Any], drop: list[Any], said: str):
     with pytest.raises(InputError, match=said):
         load(table, target=target, drop=drop)
+
+
+@pytest.mark.filterwarnings("ignore::jensen.errors.JensenWarning")
+def test_a_target_that_never_varies(table: str):
+    with pytest.raises(InputError, match="target 'idle' is 7 in every row, there is nothing to predict"):
+        check_targets(load(table, target="idle", drop=["name"]), table)
 
 
 def test_masked_targets_but_whole_inputs(tmp_path: Path):

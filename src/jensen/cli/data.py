@@ -18,6 +18,7 @@ from jensen.cli.preset import Facts
 from jensen.cli.presets import PRESETS
 from jensen.datasets import Dataset, Sequences
 from jensen.datasets.table import NoColumn
+from jensen.datasets.targets import check_targets
 from jensen.errors import InputError, JensenWarning
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ def read(preset: str, source: str, options: dict[str, Any]) -> Dataset | Sequenc
         raise InputError(
             f"{preset} predicts some columns from the others; say which: {_targets(source, options)}"
         )
-    return _read_rows(source, options)
+    data = _read_rows(source, options)
+    check_targets(data, source)
+    return data
 
 
 def _targets(source: str, options: dict[str, Any]) -> str:
@@ -252,6 +255,15 @@ def divided(job: Job) -> Rows:
         InputError: It cannot be read any more.
     """
     return divide(read(job.preset, job.source, job.options), job.options)
+
+
+def names_of(job: Job) -> tuple[str, ...]:
+    """Name the inputs of a run; none where its data cannot be read any more."""
+    try:
+        data = read(job.preset, job.source, job.options)
+    except InputError:
+        return ()
+    return data.inputs if isinstance(data, Dataset) else ()
 
 
 def subset(data: Dataset | Sequences, rows: np.ndarray) -> Dataset | Sequences:

@@ -32,7 +32,7 @@ def gap(given: dict[str, Any]) -> int:
     target = _writable(given["json"], "--json")
     start_jax()
     from jensen import datasets
-    from jensen.cli import causality, data, evaluation
+    from jensen.cli import causality, conditions, data, evaluation
     from jensen.cli.training import keys
 
     fitted, ahead = _load(job), None
@@ -44,6 +44,8 @@ def gap(given: dict[str, Any]) -> int:
         model = fitted.inference.model
         split, chosen = given["data"], data.read_like(job.preset, given["data"], job.options, model.data_dim)
         datasets.check_features(chosen.x, model.data_dim, model=type(model).__name__)
+        if isinstance(chosen, datasets.Dataset) and chosen.cond is not None:
+            chosen = conditions.aligned(chosen, data.names_of(job))
         if "likelihood" in job.options and isinstance(chosen, datasets.Dataset):
             datasets.check_support(chosen.x, job.options["likelihood"], chosen.mask)
     import jax
@@ -76,12 +78,18 @@ def sample(given: dict[str, Any]) -> int:
     target = _writable(given["out"], "--out", samples.FILES)
     steps = None if given["steps"] is None else _count(given["steps"], "--steps", 1)
     start_jax()
-    from jensen.cli.data import read
+    from jensen.cli import conditions
+    from jensen.cli.data import divided
 
-    fitted = _load(job)
-    data = read(job.preset, job.source, job.options)
-    drawn = samples.draw(fitted, data, num, steps, seed)
-    whose = samples.followed(data)
+    fitted, rows = _load(job), divided(job)
+    data = rows.dataset
+    if PRESETS[job.preset].takes == "targets":
+        samples.refuse_steps(steps)
+        data, drawn, whose = conditions.sample(fitted, rows, num, given["at"], seed)
+    else:
+        if given["at"] is not None:
+            raise InputError(f"--at names inputs, and {job.preset} has none; leave it out")
+        drawn, whose = samples.draw(fitted, data, num, steps, seed), samples.followed(data)
     if target is None:
         if whose is not None:
             print(whose, file=sys.stderr)

@@ -18,6 +18,7 @@ Handler = Callable[[Given], int]
 _EPILOG = """examples:
   jensen fit vae digits                        train, print the gap, write a report
   jensen fit gmm mine.csv --components 5       csv, tsv, parquet, npy, npz, idx, a folder of images
+  jensen fit mdn mine.csv --target price       what a column may be, given the others
   jensen fit lgssm nile                        sequences: hmm, lgssm, dmm, rssm
   jensen fit hmm series.csv --sequence id      rows in order, a column that tells sequences apart
   jensen fit --resume runs/vae-digits          continue bit-exactly after a kill
@@ -33,7 +34,7 @@ _HELP = {
 _WORDS = {
     "fit": "PRESET DATA [options]  or  jensen fit --resume RUN",
     "gap": "RUN [DATA] [--json FILE] [--rows N] [--smoothing] [--seed SEED]",
-    "sample": "RUN [--num N] [--steps T] [--out FILE] [--seed SEED]",
+    "sample": "RUN [--num N] [--steps T] [--at A=1,B=2] [--out FILE] [--seed SEED]",
     "report": "RUN",
     "info": "",
 }
@@ -160,6 +161,9 @@ def _add_inspectors(commands: dict[str, Any]) -> None:
     commands["sample"].add_argument("--num", metavar="N", help="how many rows or sequences (default 16)")
     commands["sample"].add_argument(
         "--steps", metavar="T", help="steps of each sequence (default: those of the longest trained on)"
+    )
+    commands["sample"].add_argument(
+        "--at", metavar="A=1,B=2", help="inputs to predict from (default: those of held-out rows)"
     )
     commands["sample"].add_argument("--out", metavar="FILE", help="csv, npy, npz or png (default: print csv)")
     own = {"gap": "the run's own: the rows of its fit", "sample": "0"}

@@ -40,8 +40,7 @@ def draw(fitted: Fitted, data: Dataset | Sequences, num: int, steps: int | None,
 
     key = jax.random.key(seed)
     if isinstance(data, Dataset):
-        if steps is not None:
-            raise InputError("--steps belongs to runs of sequences; this one fitted rows, leave it out")
+        refuse_steps(steps)
         return use.sample(fitted, num, key=key)
     row = int(data.lengths.argmax())
     longest = int(data.lengths[row])
@@ -52,6 +51,16 @@ def draw(fitted: Fitted, data: Dataset | Sequences, num: int, steps: int | None,
         raise InputError(f"--steps is {steps}, but there are actions for {longest} steps only; lower it")
     less = data.x.shape[1] - data.cond.shape[1]  # 1 where no action follows the last step
     return use.sample(fitted, num, key=key, steps=steps, cond=data.cond[row, : steps - less])
+
+
+def refuse_steps(steps: int | None) -> None:
+    """Refuse steps of rows.
+
+    Raises:
+        InputError: Some are given.
+    """
+    if steps is not None:
+        raise InputError("--steps belongs to runs of sequences; this one fitted rows, leave it out")
 
 
 def followed(data: Dataset | Sequences) -> str | None:

@@ -32,7 +32,9 @@ def find_targets(table: Table, target: Sequence[str | int], file: str) -> list[i
     names = [every[find_column(every, wanted, file, to="predict")] for wanted in target]
     gone = next((name for name in names if name not in table.columns), None)
     if gone is not None:
-        raise InputError(f"{file}: column {gone!r} is to be predicted (target), and left out as well")
+        raise InputError(
+            f"{file}: target={gone!r} is left out as well; leave it in, or predict another column"
+        )
     found = list(dict.fromkeys(table.columns.index(name) for name in names))
     if len(found) == len(table.columns):
         raise InputError(f"{file}: every column is a target; at least one must be left to predict them from")
@@ -48,7 +50,7 @@ def aimed(data: Dataset, found: Sequence[int], file: str) -> Dataset:
         file: Named in errors.
 
     Raises:
-        InputError: An input has missing cells, or a target never varies.
+        InputError: An input has missing cells.
     """
     others = [j for j in range(len(data.columns)) if j not in found]
     mask = None if data.mask is None or data.mask[:, found].all() else data.mask[:, found]
@@ -61,28 +63,29 @@ def aimed(data: Dataset, found: Sequence[int], file: str) -> Dataset:
         )
     names, inputs = (tuple(data.columns[j] for j in part) for part in (found, others))
     x, cond = data.x[:, found], data.x[:, others].astype(np.float64)
-    _check_varies(x, mask, names, cond, inputs, file)
     return replace(data, x=x, columns=names, image_shape=None, mask=mask, cond=cond, inputs=inputs)
 
 
-def _check_varies(
-    x: np.ndarray,
-    mask: np.ndarray | None,
-    names: tuple[str, ...],
-    cond: np.ndarray,
-    inputs: tuple[str, ...],
-    file: str,
-) -> None:
-    if len(x) < 2:
+def check_targets(data: Dataset, file: str) -> None:
+    """Refuse targets that never vary, and warn about such inputs: nothing could be learned from them.
+
+    Args:
+        data: Targets with their inputs; any other data passes.
+        file: Named in errors.
+
+    Raises:
+        InputError: A target is the same in every row.
+    """
+    if data.cond is None or len(data.x) < 2:
         return
-    for j in constant_columns(x, mask)[:1]:
-        value = (x[:, j] if mask is None else x[mask[:, j], j])[0]
+    for j in constant_columns(data.x, data.mask)[:1]:
+        value = (data.x[:, j] if data.mask is None else data.x[data.mask[:, j], j])[0]
         raise InputError(
-            f"{file}: target {names[j]!r} is {value:g} in every row, there is nothing to predict; "
+            f"{file}: target {data.columns[j]!r} is {value:g} in every row, there is nothing to predict; "
             "choose another column"
         )
-    if idle := [inputs[j] for j in constant_columns(cond, None)]:
+    if idle := [data.inputs[j] for j in constant_columns(data.cond, None)]:
         more = f" and {len(idle) - 5} more" if len(idle) > 5 else ""
         listed = ", ".join(map(repr, idle[:5])) + more
         said = f"input {listed} never varies" if len(idle) == 1 else f"inputs {listed} never vary"
-        warnings.warn(f"{file}: {said}, and cannot tell anything", JensenWarning, stacklevel=4)
+        warnings.warn(f"{file}: {said}, and cannot tell anything", JensenWarning, stacklevel=3)

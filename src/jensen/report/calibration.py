@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jensen.control.statistics import wilson
 from jensen.datasets import Dataset
 from jensen.report import blocks
 from jensen.report import figure as look
@@ -75,23 +75,9 @@ def placed(y: np.ndarray, samples: np.ndarray) -> np.ndarray:
     return (below + share * (same + 1)) / (len(samples) + 1)
 
 
-def wilson(hits: int, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval for a probability from ``hits`` of ``count``.
-
-    Example:
-        >>> [round(end, 3) for end in wilson(8, 10)]
-        [0.49, 0.943]
-    """
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    share, room = hits / count, z**2 / count
-    middle = (share + room / 2) / (1 + room)
-    half = z * np.sqrt(share * (1 - share) / count + room / (4 * count)) / (1 + room)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
-
-
 def _coverage(level: float, ranks: np.ndarray) -> tuple[str, str, str]:
     hits = int((np.abs(ranks - 0.5) <= level / 2).sum())
-    low, high = wilson(hits, len(ranks))
+    _, low, high = wilson(hits, len(ranks))
     return f"{level:.0%}", f"{hits / len(ranks):.1%}", f"{low:.1%} to {high:.1%}"
 
 
@@ -105,7 +91,7 @@ def _reliability(held: Dataset, found: Prediction, seen: np.ndarray, noun: str) 
         here = which == b
         if here.any():
             hits, count = int(y[here].sum()), int(here.sum())
-            low, high = wilson(hits, count)
+            _, low, high = wilson(hits, count)
             said = f"{edges[b]:.0%} to {edges[b + 1]:.0%}"
             rows.append((said, f"{count:,}", f"{hits / count:.1%}", f"{low:.1%} to {high:.1%}"))
     table = blocks.Table(

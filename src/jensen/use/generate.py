@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import ChecksData, Datum, Simulates
+from jensen.core import ChecksData, Datum, HasCondition, Simulates
 from jensen.errors import InputError, check_key
 from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import Array, PRNGKey, PRNGKeys
@@ -41,6 +41,8 @@ def sample(fitted: Any, num: int, *, key: PRNGKey, cond: Any = None, steps: int 
         if value is not None and value < 1:
             raise InputError(f"sample: {name} is {value}; it must be at least 1")
     check_key(key)
+    if isinstance(model, HasCondition) and cond is None:
+        raise InputError(f"sample: {type(model).__name__} draws y given x; pass cond=, one x")
     _check_steps(model, cond, steps)
     shape = (model.data_dim,) if isinstance(model, ChecksData) else ()
     like = Datum(jnp.zeros(shape if steps is None else (steps, *shape)), cond)
