@@ -78,14 +78,16 @@ def push(plans: Plans, chunk: Float[Array, "h a"], ensemble: Ensemble) -> Plans:
 def execute(plans: Plans, ensemble: Ensemble) -> tuple[Plans, Float[Array, "a"]]:
     """Return the action for now, and the plans one step older."""
     horizon = len(plans.lead)
+    ended = plans.lead_age >= horizon
+    plans = plans._replace(
+        lead=jnp.where(ended, plans.chunks[0], plans.lead),
+        lead_age=jnp.where(ended, plans.ages[0], plans.lead_age),
+    )
     agree = jax.vmap(lambda chunk, age: _agree(chunk, age, plans.lead, plans.lead_age, ensemble))
     used = agree(plans.chunks, plans.ages) & (plans.ages < horizon)
     weight = jnp.where(used, jnp.exp(-ensemble.decay * plans.ages), 0.0)
     now = jax.vmap(lambda chunk, age: chunk[jnp.minimum(age, horizon - 1)])(plans.chunks, plans.ages)
-    # the committed chunk may be older than all that are kept
-    led = plans.lead[jnp.minimum(plans.lead_age, horizon - 1)]
-    mean = weight @ now / jnp.where(weight.sum() > 0, weight.sum(), 1.0)
-    action = jnp.where(weight.sum() > 0, mean, led)
+    action = weight @ now / weight.sum()  # the committed chunk itself is always among them
     return plans._replace(ages=plans.ages + 1, lead_age=plans.lead_age + 1), action
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jensen.control.imitation import Imitation
 from jensen.control.policy import Policy
 from jensen.control.rollouts import record
 from jensen.control.statistics import Interval, divergence, entropy, wilson
@@ -103,7 +104,7 @@ class Evaluation:
 
 
 def evaluate(
-    policy: Policy | Callable[[np.ndarray], Any] | Any,
+    policy: Policy | Imitation | Callable[[np.ndarray], Any],
     env: Any,
     episodes: int,
     *,
@@ -129,13 +130,11 @@ def evaluate(
     Raises:
         InputError: As ``record``; ``held_out`` without a density.
     """
-    from jensen.control.imitation import Imitation
-
-    actor = policy.policy if isinstance(policy, Imitation) else policy
-    if held_out is not None and not isinstance(policy, Imitation):
+    learnt = policy if isinstance(policy, Imitation) else None
+    if held_out is not None and learnt is None:
         raise InputError("evaluate: held_out needs a density of actions: give the Imitation, not its policy")
     began = time.perf_counter()
-    done = record(env, actor, episodes, seed=seed)
+    done = record(env, policy.policy if isinstance(policy, Imitation) else policy, episodes, seed=seed)
     seconds = time.perf_counter() - began
     modes = _modes(done, demonstrations)
     reference = demonstrations.shares if demonstrations is not None else {}
@@ -147,8 +146,8 @@ def evaluate(
         modes,
         reference,
         divergence(reference, modes) if known and modes is not None else None,
-        None if held_out is None else policy.nll(held_out),
-        policy.nll_kind if held_out is not None else "exact",
+        None if held_out is None or learnt is None else learnt.nll(held_out),
+        "exact" if learnt is None else learnt.nll_kind,
     )
 
 

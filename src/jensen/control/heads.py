@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jensen.core import HasCondition, HasObservation, HoldsLatent
 from jensen.dist import AbstractEnumerable, AbstractObservation, CategoricalRow, Empty
 from jensen.errors import InputError, nearest
 from jensen.models.conditional.episode_decoder import EpisodeDecoder
 from jensen.typing import Array, Float, PRNGKey, PyTree
-
-Choice: TypeAlias = Literal["sample", "component", "likeliest", "mean"]
 
 CHOICES = ("sample", "component", "likeliest", "mean")
 
@@ -141,8 +138,3 @@ def laws(model: Any) -> tuple[Any, AbstractObservation]:
         return prior, _law(model, prior.sample_and_log_prob(key=key)[0], state)
 
     return eqx.filter_eval_shape(both, state, jax.random.key(0))
-
-
-def as_arrays(module: Any) -> Any:
-    """Return a module whose parameters are numpy arrays: constants to whatever closes over them."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf) if eqx.is_array(leaf) else leaf, module)

@@ -13,7 +13,7 @@ import jax
 
 from jensen.control.policies import LatentPolicy, MixturePolicy
 from jensen.control.policy import ModelPolicy
-from jensen.control.recipes import Kind, Settings, layout, recipe
+from jensen.control.recipes import Settings, layout, recipe
 from jensen.control.spaces import ActionSpace, action_space, demonstrated, space_from
 from jensen.core import Inference
 from jensen.datasets import Episodes, load_episodes
@@ -93,7 +93,7 @@ class Imitation:
 
 def imitate(
     episodes: Any,
-    policy: Kind = "mdn",
+    policy: str = "mdn",
     *,
     key: PRNGKey,
     space: Any = None,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal, final
+from typing import Any, final
 
 from jensen.control.ensemble import Ensemble
-from jensen.control.heads import Choice, LatentHead, MixtureHead, check_choice, check_model, laws
+from jensen.control.heads import LatentHead, MixtureHead, check_choice, check_model, laws
 from jensen.control.policy import Engine, ModelPolicy
-from jensen.control.spaces import ActionSpace, Bounds, DiscreteActions, action_space
+from jensen.control.spaces import ActionSpace, DiscreteActions, action_space
 from jensen.core import HoldsLatent, Inference
 from jensen.dist import CategoricalRow
 from jensen.errors import InputError, JensenWarning, nearest
@@ -54,8 +54,8 @@ class MixturePolicy(ModelPolicy):
         *,
         horizon: int = 1,
         replan: int | None = None,
-        choose: Choice = "sample",
-        bounds: Bounds = "clip",
+        choose: str = "sample",
+        bounds: str = "clip",
         ensemble: Ensemble | None = None,
         key: PRNGKey,
     ):
@@ -114,12 +114,12 @@ class LatentPolicy(ModelPolicy):
         fitted: Any,
         space: Any,
         *,
-        hold: Literal["step", "chunk", "episode"] = "step",
+        hold: str = "step",
         horizon: int = 1,
         replan: int | None = None,
-        choose: Literal["mean", "sample"] = "mean",
-        latent: Literal["sample", "zero"] = "sample",
-        bounds: Bounds = "clip",
+        choose: str = "mean",
+        latent: str = "sample",
+        bounds: str = "clip",
         ensemble: Ensemble | None = None,
         key: PRNGKey,
     ):
@@ -153,7 +153,7 @@ def trained_over(model: Any, horizon: int) -> str:
     return "chunk" if horizon > 1 else "step"
 
 
-def _fitting(fitted: Any, space: Any, horizon: int, bounds: Bounds, who: str) -> tuple[Any, ActionSpace]:
+def _fitting(fitted: Any, space: Any, horizon: int, bounds: str, who: str) -> tuple[Any, ActionSpace]:
     """Return the model and the space, checked against each other."""
     inference = fitted.inference if isinstance(fitted, Fitted) else fitted
     model = inference.bound_model() if isinstance(inference, Inference) else inference

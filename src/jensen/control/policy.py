@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.control.ensemble import Ensemble, Plans, execute, no_plans, push
-from jensen.control.heads import AbstractHead, as_arrays
+from jensen.control.heads import AbstractHead
 from jensen.control.spaces import ActionSpace
 from jensen.errors import InputError, check_key
 from jensen.typing import Array, Bool, Float, Int, PRNGKey, PyTree
@@ -153,8 +153,8 @@ class ModelPolicy(Policy):
 
     def __init__(self, engine: Engine, *, key: PRNGKey):
         check_key(key)
-        # the parameters become constants of the compiled program: nothing but the state enters each call
-        self._engine = engine._replace(head=as_arrays(engine.head))
+        # closed over, parameters are constants of the compiled program: only the course enters each call
+        self._engine = engine
         self._keys = key
         self._width = engine.head.model.cond_dim
         self._step = jax.jit(self._engine.step, donate_argnums=0)

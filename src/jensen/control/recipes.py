@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import jax
 import numpy as np
 
 from jensen.control.policies import HOLDS
-from jensen.control.spaces import ActionSpace, Bounds, DiscreteActions
+from jensen.control.spaces import ActionSpace, DiscreteActions
 from jensen.core import Inference
 from jensen.datasets import Episodes
 from jensen.errors import InputError, nearest
 from jensen.fit import Data
 from jensen.typing import PRNGKey
-
-Kind: TypeAlias = Literal["mdn", "cvae", "gaussian", "mse", "categorical"]
 
 KINDS = ("mdn", "cvae", "gaussian", "mse", "categorical")
 
@@ -43,7 +41,7 @@ class Settings:
         bounds: ``"clip"`` or ``"squash"``; the density of the latter is that of actions before tanh.
     """
 
-    hold: Literal["step", "chunk", "episode"] | None = None
+    hold: str | None = None
     horizon: int = 1
     replan: int | None = None
     widths: Sequence[int] = (64, 64)
@@ -55,7 +53,7 @@ class Settings:
     validation: float = 0.1
     patience: int | None = None
     choose: str | None = None
-    bounds: Bounds = "clip"
+    bounds: str = "clip"
 
     @classmethod
     def of(cls, kind: str, options: dict[str, Any]) -> Settings:

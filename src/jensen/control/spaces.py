@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +12,6 @@ import numpy as np
 from jensen.datasets import Episodes
 from jensen.errors import InputError, nearest
 from jensen.typing import Array, Float
-
-Bounds: TypeAlias = Literal["clip", "squash"]
 
 BOUNDS = ("clip", "squash")
 
@@ -78,7 +76,7 @@ class BoxActions(ActionSpace):
     high: np.ndarray
     shape: tuple[int, ...]
     dtype: np.dtype
-    bounds: Bounds = "clip"
+    bounds: str = "clip"
 
     def __post_init__(self):
         if self.bounds not in BOUNDS:
@@ -205,7 +203,7 @@ class DiscreteActions(ActionSpace):
         return f"{self.n} choices from {self.start}"
 
 
-def action_space(space: Any, *, bounds: Bounds = "clip") -> ActionSpace:
+def action_space(space: Any, *, bounds: str = "clip") -> ActionSpace:
     """Read a Gymnasium space of actions.
 
     Args:
@@ -230,7 +228,7 @@ def action_space(space: Any, *, bounds: Bounds = "clip") -> ActionSpace:
     return BoxActions(low, high, tuple(space.shape), np.dtype(space.dtype), bounds)
 
 
-def demonstrated(episodes: Episodes, *, bounds: Bounds = "clip") -> ActionSpace:
+def demonstrated(episodes: Episodes, *, bounds: str = "clip") -> ActionSpace:
     """Return the space that demonstrations alone suggest: the codes, or the range, that they hold."""
     acts = episodes.flat()[1]
     if episodes.discrete:

@@ -71,7 +71,9 @@ def entropy(counts: Mapping[str, int] | Sequence[int]) -> float:
     return float(-(p * np.log(p)).sum()) + 0.0
 
 
-def divergence(reference: Mapping[str, float], counts: Mapping[str, int], *, smoothing: float = 0.5) -> float:
+def divergence(
+    reference: Mapping[str, float | int], counts: Mapping[str, int], *, smoothing: float = 0.5
+) -> float:
     r"""Return KL(reference ‖ behaviour) over modes, in nats, the behaviour's frequencies smoothed.
 
     Σ_m r_m log(r_m / b_m) with b_m = (n_m + α) / Σ (n + α): a mode that was never taken costs much, not
@@ -158,7 +160,9 @@ def _tasks(scores: Any) -> list[Float[np.ndarray, "_"]]:
         tasks = [np.asarray(task, np.float64) for task in scores]
     else:
         table = np.asarray(scores, np.float64)
-        tasks = [table] if table.ndim == 1 else list(table.reshape(len(table), -1).T)
+        tasks = (
+            [table] if table.ndim == 1 else list(table.reshape(len(table), int(np.prod(table.shape[1:]))).T)
+        )
     if not tasks or not all(len(task) for task in tasks):
         raise InputError("bootstrap: no scores")
     return tasks
