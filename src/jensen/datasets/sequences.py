@@ -178,7 +178,7 @@ def checked(data: Sequences, *, missing: str, what: str) -> Sequences:
 
 def _are_tails(absent: np.ndarray, data: Sequences) -> bool:
     """Whether all that is absent are last steps, whole, of sequences given at full length."""
-    steps: np.ndarray = absent.any(-1)
+    steps = np.asarray(absent.any(-1))
     whole = (absent.all(-1) == steps).all() and (steps[:, 1:] >= steps[:, :-1]).all()
     return bool(whole and (data.lengths == data.x.shape[1]).all() and not steps.all(1).any())
 

@@ -79,7 +79,7 @@ def check_columns(x: np.ndarray, mask: np.ndarray | None) -> None:
 
 def only_tails(bad: np.ndarray) -> bool:
     """Whether what is bad of sequences (N, T, D) are whole steps up to their ends, as padding is."""
-    steps: np.ndarray = bad.any(-1)
+    steps = np.asarray(bad.any(-1))
     return bool(
         (bad.all(-1) == steps).all() and (steps[:, 1:] >= steps[:, :-1]).all() and not steps.all(1).any()
     )
