@@ -187,7 +187,7 @@ def test_heading_straight_for_the_second_goal_fails():
 def test_actions_are_clipped_and_nonsense_is_refused():
     env = envs.Tree()
     one, _ = env.reset(seed=0)
-    assert np.allclose(env.step([9.0, -9.0])[0] - one, [0.12, -0.12], atol=1e-6)
+    assert np.allclose(env.step([9.0, -9.0])[0] - one, [0.15, -0.15], atol=1e-6)
     with pytest.raises(InputError, match="not finite"):
         env.step([np.nan, 0.0])
     with pytest.raises(InputError, match=r"shape \(2,\), not \(3,\)"):

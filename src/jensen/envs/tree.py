@@ -23,13 +23,13 @@ class Tree(Planar):
     """
 
     modes = ("left", "right")
-    step_length = 0.12
-    start = (0.0, -0.57)
-    start_noise = 0.01
+    step_length = 0.15
+    start = (0.0, -0.58)
+    start_noise = 0.008
     goal = Circle(0.0, 0.9, 0.1)
     bounds = Rectangle(-1.0, -1.0, 1.0, 1.0)
     circles = (Circle(0.0, 0.0, 0.35),)
-    demonstration_noise = 0.06
+    demonstration_noise = 0.065
 
     clear_at = 0.5
     """Distance from the axis at which a demonstration turns to the goal."""
