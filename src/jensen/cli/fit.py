@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jensen.cli.options import OPTIONS, flags, read_options
 from jensen.cli.presets import COMMON, PRESETS, check_used, settle
-from jensen.cli.runs import CONFIG, OWN, Job, described, state, trained
+from jensen.cli.runs import Job, described, start_folder, state, trained, undo
 from jensen.cli.shell import Interrupted, start_jax
 from jensen.errors import CorruptRunError, InputError
 
@@ -201,7 +200,7 @@ def _execute(job: Job, rows: Rows, *, fresh: bool) -> int:
     prepared = training.prepare(
         job, rows
     )  # everything that can be refused is refused before a file is touched
-    made = _start_folder(job) if fresh else []
+    made = start_folder(job) if fresh else []
     try:
         fitted = _fitted(job, rows, prepared)
         if fitted.stop_reason == "interrupted":
@@ -212,12 +211,12 @@ def _execute(job: Job, rows: Rows, *, fresh: bool) -> int:
         if _is_begun(job.folder):
             raise Interrupted(f"continue with `jensen fit --resume {job.folder}`") from None
         if fresh:
-            _undo(job, made)
+            undo(job, made)
             raise Interrupted("nothing was kept yet; start again") from None
         raise Interrupted(f"nothing was kept yet; `jensen fit --resume {job.folder}` starts over") from None
     except (ValueError, FloatingPointError):
         if fresh and not (job.folder / "checkpoints").exists() and not trained(job.folder):
-            _undo(job, made)
+            undo(job, made)
         raise
     print(f"report: {job.folder / 'report.html'}")
     return 0
@@ -246,46 +245,6 @@ def _fitted(job: Job, rows: Rows, prepared: Any) -> Fitted:
         for event in fitted.history.events:
             print(f"event: {event}")
     return fitted
-
-
-def _start_folder(job: Job) -> list[Path]:
-    """Make the run directory, or empty it of the run it held, and put the config file there.
-
-    Returns:
-        The folders that were not there before, the innermost first.
-    """
-    from jensen.fit.files import make_folder, write_atomically
-
-    made = [folder for folder in (job.folder, *job.folder.parents) if not folder.exists()]
-    make_folder(job.folder)
-    _empty(job.folder)
-    try:
-        write_atomically(job.folder / CONFIG, job.config())
-    except InputError:
-        _undo(job, made)
-        raise
-    return made
-
-
-def _empty(folder: Path) -> None:
-    """Remove what a run has written; anything else in the folder stays."""
-    from jensen.fit.checkpoints import clear_checkpoints
-    from jensen.fit.files import remove
-
-    clear_checkpoints(folder)
-    for name in (
-        *OWN,
-        *(f"{stem}.{end}" for stem in ("model", "history") for end in ("json", "safetensors")),
-    ):
-        remove(folder / name)
-
-
-def _undo(job: Job, made: list[Path]) -> None:
-    """Leave things as they were before a fit that came to nothing."""
-    with contextlib.suppress(OSError, InputError):
-        _empty(job.folder)
-        for folder in made:
-            folder.rmdir()
 
 
 def _say_stopped(fitted: Fitted) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jensen
-from jensen.cli.options import OPTIONS
+from jensen.cli.options import OPTIONS, Option
 from jensen.errors import InputError, nearest
 
 Given = dict[str, Any]
@@ -22,10 +22,12 @@ _EPILOG = """examples:
   jensen fit lgssm nile                        sequences: hmm, lgssm, dmm, rssm
   jensen fit hmm series.csv --sequence id      rows in order, a column that tells sequences apart
   jensen fit --resume runs/vae-digits          continue bit-exactly after a kill
+  jensen imitate jensen/Tree-v0 --policy mdn   learn from demonstrations, act, report
   jensen gap runs/vae-digits new.csv           how tight is the bound on other data?
 """
 _HELP = {
     "fit": "fit a preset to data; or continue a run",
+    "imitate": "learn a policy from demonstrations, and see it act",
     "gap": "say where a fitted run's bound on log p(x) is lost",
     "sample": "draw new rows or sequences from a fitted run",
     "report": "write a fitted run's report again",
@@ -33,6 +35,7 @@ _HELP = {
 }
 _WORDS = {
     "fit": "PRESET DATA [options]  or  jensen fit --resume RUN",
+    "imitate": "ENV|DATASET [options]  or  jensen imitate --resume RUN",
     "gap": "RUN [DATA] [--json FILE] [--rows N] [--smoothing] [--seed SEED]",
     "sample": "RUN [--num N] [--steps T] [--at A=1,B=2] [--out FILE] [--seed SEED]",
     "report": "RUN",
@@ -78,6 +81,10 @@ def _handler(command: str) -> Handler:
         from jensen.cli.fit import fit
 
         return fit
+    if command == "imitate":
+        from jensen.cli.imitation import imitate
+
+        return imitate
     from jensen.cli import inspect
 
     return {"gap": inspect.gap, "sample": inspect.sample, "report": inspect.report, "info": inspect.info}[
@@ -99,6 +106,7 @@ def _parsers() -> tuple[Any, dict[str, Any]]:
         for name, about in _HELP.items()
     }
     _add_fit(commands["fit"])
+    _add_imitate(commands["imitate"])
     _add_inspectors(commands)
     about = "Variational inference that says how tight the bound is."
     parser = make(prog="jensen", description=about, epilog=_EPILOG, version=jensen.__version__)
@@ -131,8 +139,26 @@ def _add_fit(parser: Any) -> None:
     parser.add_argument("--resume", metavar="RUN", help="continue an unfinished run with its own options")
     parser.add_argument("--out", metavar="FOLDER", help="the run directory (default runs/PRESET-DATA)")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is already in --out")
+    _add_options(parser, OPTIONS)
+
+
+def _add_imitate(parser: Any) -> None:
+    from jensen.cli.imitation_options import IMITATION
+
+    parser.epilog = (
+        "environments: jensen/Tree-v0, jensen/ThreeRoute-v0, jensen/Particle-v0 demonstrate themselves\n\n"
+        "data sets: minari:ID, or an npz file of episodes; --env names where the policy acts then"
+    )
+    parser.add_argument("source", nargs="?", metavar="ENV|DATASET", help="who demonstrates, see below")
+    parser.add_argument("--resume", metavar="RUN", help="continue an unfinished run with its own options")
+    parser.add_argument("--out", metavar="FOLDER", help="the run directory (default runs/POLICY-ENV)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run that is already in --out")
+    _add_options(parser, IMITATION)
+
+
+def _add_options(parser: Any, options: Mapping[str, Option]) -> None:
     groups: dict[str, Any] = {}
-    for option in OPTIONS.values():
+    for option in options.values():
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)
         if option.metavar:
@@ -182,16 +208,25 @@ def _config_first(words: list[str]) -> list[str]:
     return words[:1] + moved + words[1:]
 
 
+def _known(command: str) -> list[str]:
+    """List the options of a command that has many."""
+    from jensen.cli.imitation_options import IMITATION
+
+    options = IMITATION if command == "imitate" else OPTIONS
+    config = ["--config"] if command == "fit" else []
+    return [option.flag for option in options.values()] + config + ["--resume", "--out", "--overwrite"]
+
+
 def _one_line(message: str, command: str) -> str:
     """Say what jsonargparse found in our words."""
-    known = [option.flag for option in OPTIONS.values()] + ["--config", "--resume", "--out", "--overwrite"]
+    known = _known(command)
     if match := re.search(r"does not accept option '([^']*)'|Key '([^']*)' is not expected", message):
         key = match[1] or match[2]
         hint = nearest(key, [name.strip("-").replace("-", "_") for name in known])
         return f"the config file has an unknown key {key!r}{hint}"
     if match := re.match(r"unrecognized arguments: (\S+)(.*)", message):
         word = match[1].split("=")[0]
-        if word.startswith("--") and command == "fit":
+        if word.startswith("--") and command in ("fit", "imitate"):
             return f"unknown option {word}{nearest(word, known)}"
         if command == "fit":
             return f"{word!r} is one word too many; PRESET and DATA come first, options after them"

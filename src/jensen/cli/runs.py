@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import yaml
 
@@ -14,8 +15,25 @@ from jensen.cli.presets import PRESETS
 from jensen.errors import CorruptRunError, InputError
 
 CONFIG = "config.yaml"
-OWN = (CONFIG, "metrics.jsonl", "gap.json", "report.html")
+OWN = (CONFIG, "metrics.jsonl", "gap.json", "evaluation.json", "report.html")
 """Files of a run besides the model, the history and the checkpoints."""
+
+IMITATES = "imitate"
+"""Key of a config file that makes the run an imitation: where the demonstrations come from."""
+
+
+class Described(Protocol):
+    """What a run directory is made for: a fit, or an imitation."""
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        ...
+
+    def config(self) -> bytes:
+        """Return the content of the config file."""
+        ...
+
 
 State = Literal["new", "unfinished", "finished"]
 
@@ -48,20 +66,46 @@ class Job:
 
         Raises:
             CorruptRunError: There is no run, or its config file is damaged.
+            InputError: It is no fit, but an imitation.
         """
-        path = folder / CONFIG
-        if not path.is_file():
-            there = "there is no such folder" if not folder.exists() else f"{CONFIG} is missing"
-            raise CorruptRunError(f"no run at {folder}: {there}; check the path")
+        plain = read_config(folder)
+        if IMITATES in plain:
+            raise InputError(
+                f"{folder} holds an imitation: look at its report.html, go on with `jensen imitate --resume "
+                f"{folder}`, or act with control.load_policy"
+            )
         try:
-            plain = yaml.safe_load(path.read_bytes())
             preset, source = plain.pop("preset"), plain.pop("data")
             if preset not in PRESETS:
                 raise InputError(f"unknown preset {preset!r}")
             return cls(preset, source, read_options(plain), folder)
-        except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError, InputError) as error:
-            reason = " ".join(str(error).split())[:80] or type(error).__name__
-            raise CorruptRunError(f"{path} is damaged ({reason}); restore it from a copy") from None
+        except (AttributeError, KeyError, TypeError, InputError) as error:
+            raise damaged(folder, error) from None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the config file of a run directory.
+
+    Raises:
+        CorruptRunError: There is no run, or its config file is damaged.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        there = "there is no such folder" if not folder.exists() else f"{CONFIG} is missing"
+        raise CorruptRunError(f"no run at {folder}: {there}; check the path")
+    try:
+        plain = yaml.safe_load(path.read_bytes())
+        if not isinstance(plain, dict):
+            raise TypeError(f"it holds a {type(plain).__name__}, not names and values")
+        return plain
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+        raise damaged(folder, error) from None
+
+
+def damaged(folder: Path, error: Exception) -> CorruptRunError:
+    """Say that a config file cannot be used, and why."""
+    reason = " ".join(str(error).split())[:80] or type(error).__name__
+    return CorruptRunError(f"{folder / CONFIG} is damaged ({reason}); restore it from a copy")
 
 
 def state(folder: Path) -> State:
@@ -89,7 +133,7 @@ def described(folder: Path) -> Job | None:
     """Return what a run's config file says; None where it cannot be read."""
     try:
         return Job.of(folder)
-    except CorruptRunError:
+    except (CorruptRunError, InputError):
         return None
 
 
@@ -100,3 +144,43 @@ def trained(folder: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return reason != "interrupted"
+
+
+def start_folder(job: Described) -> list[Path]:
+    """Make the run directory, or empty it of the run it held, and put the config file there.
+
+    Returns:
+        The folders that were not there before, the innermost first.
+    """
+    from jensen.fit.files import make_folder, write_atomically
+
+    made = [folder for folder in (job.folder, *job.folder.parents) if not folder.exists()]
+    make_folder(job.folder)
+    empty(job.folder)
+    try:
+        write_atomically(job.folder / CONFIG, job.config())
+    except InputError:
+        undo(job, made)
+        raise
+    return made
+
+
+def empty(folder: Path) -> None:
+    """Remove what a run has written; anything else in the folder stays."""
+    from jensen.fit.checkpoints import clear_checkpoints
+    from jensen.fit.files import remove
+
+    clear_checkpoints(folder)
+    for name in (
+        *OWN,
+        *(f"{stem}.{end}" for stem in ("model", "history") for end in ("json", "safetensors")),
+    ):
+        remove(folder / name)
+
+
+def undo(job: Described, made: list[Path]) -> None:
+    """Leave things as they were before a fit that came to nothing."""
+    with contextlib.suppress(OSError, InputError):
+        empty(job.folder)
+        for folder in made:
+            folder.rmdir()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from jensen.report import tables
-from jensen.report.page import write
+from jensen.report.page import write, write_sections
 
-__all__ = ["tables", "write"]
+__all__ = ["tables", "write", "write_sections"]
 
 
 def __dir__() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -88,10 +88,13 @@ def write(
         key=jax.random.key(0) if key is None else key,
         title=title,
     )
+    return _written(Path(path), text)
+
+
+def _written(path: Path, text: str) -> Path:
     raw = text.encode()
     if len(raw) > MAX_BYTES:
         raise InputError(f"report: {len(raw) / 1e6:.1f} MB exceeds 5 MB; pass fewer rows in dataset")
-    path = Path(path)
     write_atomically(path, raw)
     return path
 
@@ -125,10 +128,16 @@ def render(
     name = type(inference.model).__name__
     about = dataset[0] if isinstance(dataset, tuple) else dataset
     on = "" if about is None else f" of {about.name}"
+    return _page(title or f"{name}{on}", lead(fitted, dataset), headline(fitted, measured), parts)
+
+
+def _page(
+    title: str, under: str, numbers: list[tuple[str, str, str]], parts: Sequence[blocks.Section | None]
+) -> str:
     return _template().render(
-        title=title or f"{name}{on}",
-        lead=lead(fitted, dataset),
-        headline=headline(fitted, measured),
+        title=title,
+        lead=under,
+        headline=numbers,
         sections=[p for p in parts if p is not None],
         css=_asset("page.css"),
         explorer_js=_asset("explorer.js"),
@@ -146,6 +155,35 @@ def _of_kind(fitted: Fitted, dataset: Shown | None, *, key: PRNGKey) -> list[blo
         pairs: Any = dataset if isinstance(parts[0], Dataset) and parts[0].cond is not None else None
         return conditional.sections(fitted, pairs, key=key)
     return []
+
+
+def write_sections(
+    path: str | os.PathLike[str],
+    fitted: Fitted,
+    found: Sequence[blocks.Section],
+    *,
+    title: str,
+    lead: str,
+    numbers: Sequence[tuple[str, str, str]] = (),
+) -> Path:
+    """Write a report made of sections of one's own, then how training went and how the fit was made.
+
+    Args:
+        path: The file to write; its folder must exist.
+        fitted: What a fit returned.
+        found: What comes first.
+        title: Heading of the page.
+        lead: One line under it.
+        numbers: What to see first, as (name, value, note).
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: If the file cannot be written or would exceed 5 MB.
+    """
+    parts = [*found, sections.training(fitted), making(fitted)]
+    return _written(Path(path), _page(title, lead, [*numbers, *headline(fitted, None)], parts))
 
 
 def lead(fitted: Fitted, dataset: Shown | None) -> str:
