@@ -6,7 +6,7 @@ import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import yaml
 
@@ -22,6 +22,7 @@ IMITATES = "imitate"
 """Key of a config file that makes the run an imitation: where the demonstrations come from."""
 
 
+@runtime_checkable
 class Described(Protocol):
     """What a run directory is made for: a fit, or an imitation."""
 
