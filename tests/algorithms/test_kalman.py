@@ -95,6 +95,21 @@ def test_padding_changes_no_bit(hidden: float):
         assert float(_run(noisy, steps)[0].log_likelihood) == float(_run(long, steps)[0].log_likelihood)
 
 
+def test_many_sequences_together_are_as_each_alone():
+    """Long and many: a compiler once took products of such stacks for something else."""
+    chain, num = random_chain(3, 300, 4, 2), 120
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(num, 300, 2)), jnp.float32)
+    run = jax.jit(jax.vmap(lambda x: _moments(chain._replace(observation=x))))
+    for together, alone in zip(run(x), run(x[-2:]), strict=True):
+        np.testing.assert_allclose(together[-2:], alone, atol=1e-5)
+
+
+def _moments(chain: Chain):
+    filtered = kalman.filter(chain)
+    smoothed = kalman.smooth(filtered)
+    return filtered.mean, filtered.next_mean, smoothed.mean, kalman.apply(chain.emission, smoothed.mean) + 1.0
+
+
 @pytest.mark.parametrize("kind", ["plain", "varying"])
 def test_the_gradient_is_that_of_the_filter(kind: str):
     chain = random_chain(5, 5, 3, 2, varying=kind == "varying", hidden=0.2)

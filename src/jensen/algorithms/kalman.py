@@ -17,6 +17,9 @@ data, so under ``jax.vmap`` over sequences without missing entries they are comp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import add
 from typing import NamedTuple
 
 import jax
@@ -97,17 +100,26 @@ class Smoothed(NamedTuple):
 
 
 def product(left: Float[Array, "*b n k"], right: Float[Array, "*c k m"]) -> Float[Array, "*d n m"]:
-    """Return A B for stacks of small matrices: on CPU a plain loop beats a batched matrix product."""
-    if left.shape[-1] > UNROLLED:
+    """Return A B for stacks of small matrices: on CPU a plain loop beats a batched matrix product.
+
+    Sums are written out: XLA takes a sum of products for a matrix product, and jaxlib 0.10.2 on CPU then
+    answers wrongly where a stack holds more than 2¹⁶ numbers (jax-ml/jax#39103).
+    """
+    if not 0 < left.shape[-1] <= UNROLLED:
         return left @ right
-    return (left[..., :, :, None] * right[..., None, :, :]).sum(-2)
+    return sum_of(left[..., :, k, None] * right[..., k, None, :] for k in range(left.shape[-1]))
 
 
 def apply(matrix: Float[Array, "*b n k"], vector: Float[Array, "*c k"]) -> Float[Array, "*d n"]:
     """Return A v for stacks of small matrices and vectors."""
-    if matrix.shape[-1] > UNROLLED:
+    if not 0 < matrix.shape[-1] <= UNROLLED:
         return jnp.einsum("...ij,...j->...i", matrix, vector)
-    return (matrix * vector[..., None, :]).sum(-1)
+    return sum_of(matrix[..., k] * vector[..., k, None] for k in range(matrix.shape[-1]))
+
+
+def sum_of(terms: Iterable[Array]) -> Array:
+    """Return t_1 + t_2 + …, in this order."""
+    return reduce(add, terms)
 
 
 def gram(root: Float[Array, "*b n m"]) -> Float[Array, "*b n n"]:
@@ -167,13 +179,11 @@ def collapsed(chain: Chain) -> tuple[Chain, Float[Array, "t"]]:
 
 
 def per_step(matrix: Float[Array, "*steps n m"], length: int) -> Float[Array, "t n m"] | None:
-    """Return one matrix a step, the last repeated where the last step has none; ``None`` if all are equal."""
+    """Return one matrix a step, the identity where the last step has none; ``None`` if all are equal."""
     if matrix.ndim == 2:
         return None
-    missing = length - len(matrix)
-    if len(matrix) == 0:
-        return jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), (length, *matrix.shape[1:]))
-    return jnp.concatenate([matrix, *[matrix[-1:]] * missing]) if missing else matrix
+    eye = jnp.eye(*matrix.shape[1:], dtype=matrix.dtype)
+    return jnp.concatenate([matrix, jnp.broadcast_to(eye, (length - len(matrix), *eye.shape))])
 
 
 def arrays(
