@@ -252,6 +252,22 @@ def test_many_columns_and_a_growing_model(tmp_path: Path) -> None:
     assert "first 4 of 9 columns" in text and "unstable" in text and "runs away" in text
 
 
+def test_transitions_that_change_are_told_by_their_products(ragged: Sequences, tmp_path: Path) -> None:
+    turns = np.stack([(0.5 + 0.4 * (t % 2)) * np.array(TURN) for t in range(T - 1)])
+    model = models.LinearGaussianSSM.with_parameters(
+        turns, 0.1 * np.eye(2), np.eye(2), np.full((T, 2), 0.3), initial=([1.0, 0.0], np.eye(2)),
+        offsets=(np.zeros(2), np.array([900.0, 900.0])),
+    )  # fmt: skip
+    text = page(exactly(model), ragged, tmp_path)
+    assert "changes from step to step" in text and "shocks fade" in text and "unit circle" not in text
+    assert "a forecast from the steps before alone" in text  # nobody gave parameters of steps to come
+    gains = linear.log_gains(turns)
+    np.testing.assert_allclose(
+        gains[-1], np.log(np.linalg.norm(np.linalg.multi_dot(turns[::-1]), 2)), rtol=1e-6
+    )
+    assert np.isfinite(linear.log_gains(np.full((3000, 1, 1), 1e-3))).all()
+
+
 def test_plans_fit_the_lengths() -> None:
     assert horizon.plan(np.array([1, 0])) is None
     for lengths in (np.array([2]), np.array([2, 3, 5]), np.full(30, 2), np.array([1000]), np.full(12, 400)):

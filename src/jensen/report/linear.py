@@ -20,22 +20,69 @@ BORDER = 1e-3
 
 
 def dynamics(model: LinearGaussianSSM, paths: Paths | None) -> blocks.Section:
-    """States over time, and the eigenvalues of their transition matrix."""
+    """States over time, and how shocks fade: eigenvalues of a constant A, products of a changing one."""
+    found = (_constant if model.transition_matrix.ndim == 2 else _changing)(model)
+    if paths is not None:
+        found.append(_states(paths))
+    return blocks.Section("dynamics", "States and stability", found)
+
+
+def _constant(model: LinearGaussianSSM) -> list[Any]:
     values = np.linalg.eigvals(model.transition_matrix).astype(complex)
     advice = (
         "Look at the eigenvalues of the transition matrix first, for they do not depend on the coordinates "
         f"that z is written in: {stability(values)}."
     )
-    found: list[Any] = [blocks.Text([advice])]
     figure = look.drawn(lambda fig: circle(fig.subplots(), values), width=4.0, height=3.6)
     caption = "Eigenvalues and the unit circle: inside fades, outside grows, off the real axis swings."
-    found.append(blocks.Figure(figure, caption))
     kept = sorted((v for v in values if v.imag >= -1e-9), key=lambda v: -abs(v))
     rows = [[_written(v), f"{abs(v):.4f}", in_words(v)] for v in kept[:20]]
-    found.append(blocks.Table(["eigenvalue", "modulus", "what it does"], rows))
-    if paths is not None:
-        found.append(_states(paths))
-    return blocks.Section("dynamics", "States and stability", found)
+    table = blocks.Table(["eigenvalue", "modulus", "what it does"], rows)
+    return [blocks.Text([advice]), blocks.Figure(figure, caption), table]
+
+
+def _changing(model: LinearGaussianSSM) -> list[Any]:
+    """Show products of transitions: eigenvalues of each alone do not say what becomes of a shock."""
+    logs, rate = log_gains(model.transition_matrix), model.spectral_radius
+    fate = "stay" if abs(rate - 1) <= BORDER else "grow" if rate > 1 else "fade"
+    advice = (
+        "The transition matrix changes from step to step, so that only products of its values say what "
+        f"becomes of a shock. Over all {len(logs)} steps shocks {fate}: the product's largest eigenvalue has "
+        f"modulus {rate:.4f} per step."
+    )
+
+    def draw(fig: Figure) -> None:
+        ax, t = fig.subplots(), np.arange(len(logs) + 1)
+        ax.axhline(0, color=look.MUTED, lw=1.0)
+        ax.plot(t, np.concatenate([[0.0], logs / np.log(10)]), color=look.BLUE, lw=1.2)
+        ax.set_xlabel("steps after the first")
+        ax.set_ylabel("log₁₀ of what is left")
+        ax.grid(axis="y")
+
+    caption = (
+        "What is at most left of a shock to the first state, ‖A_t ⋯ A_1‖ in the coordinates that z is "
+        "written in: downwards it fades, upwards it grows."
+    )
+    return [blocks.Text([advice]), blocks.Figure(look.drawn(draw, height=2.6), caption)]
+
+
+def log_gains(matrices: np.ndarray) -> np.ndarray:
+    """Return log ‖A_t ⋯ A_1‖ for every t, in the spectral norm; scaled on the way, so that none underflows.
+
+    Args:
+        matrices: A_1, A_2, …, (T − 1, n, n).
+
+    Example:
+        >>> log_gains(np.full((3, 1, 1), 0.5)).round(3).tolist()
+        [-0.693, -1.386, -2.079]
+    """
+    total, log_size, out = np.eye(matrices.shape[-1]), 0.0, []
+    for each in matrices:
+        total = each @ total
+        size = max(float(np.linalg.norm(total, 2)), np.finfo(float).tiny)
+        total, log_size = total / size, log_size + np.log(size)
+        out.append(log_size)
+    return np.array(out)
 
 
 def stability(values: np.ndarray) -> str:

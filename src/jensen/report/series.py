@@ -170,8 +170,9 @@ def variances(model: HMM) -> np.ndarray:
 
 
 def forecast(inference: Inference, data: Sequences, *, key: PRNGKey) -> Ahead | None:
-    """Forecast what follows; with actions, whose future nobody knows, the last quarter instead."""
-    known = data.cond is not None
+    """Forecast what follows; where nobody knows the future of actions or parameters, the last quarter."""
+    model = inference.model
+    known = data.cond is not None or (isinstance(model, LinearGaussianSSM) and model.num_steps is not None)
     start = np.maximum(3 * data.lengths // 4, 1) if known else data.lengths
     able = np.flatnonzero(start < data.lengths if known else start > 0)
     if not len(able):

@@ -32,13 +32,19 @@ class HasChain(HasDataUnits, HasMarkovLatents):
         return kalman.Chain(
             self.start.mean,
             self.start.noise.tril,
-            dynamics.matrix,
+            self._before_end(dynamics.matrix, datum),
             self.drift(datum),
-            dynamics.noise.tril,
+            self._before_end(dynamics.noise.tril, datum),
             # rows of padded steps stay: what comes after the end changes nothing before it
             emission if datum.mask is None else jnp.where(jnp.asarray(datum.mask)[..., None], emission, 0.0),
             jnp.where(seen, (y - self.shift(datum)) / scale, 0.0),
         )
+
+    def _before_end(self, matrices: Float[Array, "*s n n"], datum: Datum) -> Float[Array, "*s n n"]:
+        """Return one matrix a step, the identity from the last real one on, as where no step follows."""
+        if matrices.ndim == 2:
+            return matrices
+        return jnp.where(self.real(datum)[1:, None, None], matrices, jnp.eye(matrices.shape[-1]))
 
     def seen(self, datum: Datum) -> Bool[Array, "t d"]:
         """Say which entries are real and observed."""

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jensen.algorithms import kalman
 from jensen.algorithms.linalg import cholesky, solve_lower
 from jensen.errors import InputError
 from jensen.families.base import LOG_SCALE_BOUND, bounded_exp
@@ -27,7 +28,7 @@ RIDGE = 1e-6
 class Unit(Fixed):
     """Units that noise scales are relative to."""
 
-    scale: Float[Array, "n"]
+    scale: Float[Array, "*t n"]
 
 
 class Noise(eqx.Module):
@@ -40,8 +41,8 @@ class Noise(eqx.Module):
     """
 
     unit: Unit
-    raw: Float[Array, "n"]
-    below: Float[Array, "m"]
+    raw: Float[Array, "*t n"]
+    below: Float[Array, "*t m"]
 
     @classmethod
     def of(cls, tril: Float[Array, "n n"], unit: Unit | None = None) -> Noise:
@@ -56,7 +57,7 @@ class Noise(eqx.Module):
         return cls(unit, LOG_SCALE_BOUND * jnp.arctanh(log_scale), (relative / scale)[rows, columns])
 
     @property
-    def tril(self) -> Float[Array, "n n"]:
+    def tril(self) -> Float[Array, "*t n n"]:
         """The lower-triangular factor; of noises stacked by step, one a step."""
         raw, below = jnp.atleast_2d(self.raw), jnp.atleast_2d(self.below)
         relative = triangle(raw, below).reshape(*self.raw.shape, self.raw.shape[-1])
@@ -183,7 +184,7 @@ def kept_if_empty(count: Array, new: Any, old: Any) -> Any:
 
 
 def _affine(inputs: Float[Array, "n u"], u: Float[Array, "t u"]) -> Float[Array, "t n"]:
-    return (inputs * u[:, None, :]).sum(-1)
+    return kalman.apply(inputs, u)
 
 
 def _free_columns(part: Dynamics | Emission, free: Any) -> np.ndarray:
