@@ -332,6 +332,7 @@ def test_ten_fits_in_a_row_compile_once(compiled):
         "HMM by EM": by_em(hmm),
         "LGSSM by EM": by_em(linear),
         "windows": lambda data, seed: neural(data, seed, fit.Windows(4, burn_in=1)),
+        "carried windows": lambda data, seed: neural(data, seed, fit.CarriedWindows(4)),
         "by length": lambda data, seed: neural(data, seed, fit.ByLength(2)),
     }.items():
         before = len(compiled)
