@@ -97,7 +97,9 @@ def narrowed(rows: Datum) -> Datum:
     """
     real = np.dtype(jnp.result_type(float))
     if real == np.float32:
-        _warn_blurred(rows)
+        _warn_blurred("x", np.asarray(rows.x), _observed(rows))
+        if isinstance(rows.cond, np.ndarray) and rows.cond.ndim > 1 and rows.cond.size:
+            _warn_blurred("cond", rows.cond, None)
 
     def number(leaf: Any) -> np.ndarray:
         return np.asarray(leaf, np.int32 if np.asarray(leaf).dtype.kind in "iu" else real)
@@ -121,9 +123,8 @@ def _with_origin(inference: Inference, shift: Float[Array, "d"]) -> Inference:
     return eqx.tree_at(lambda i: i.model.frame.shift, inference, shift)
 
 
-def _warn_blurred(rows: Datum) -> None:
-    x = np.asarray(rows.x)
-    flat, mask = x.reshape(-1, x.shape[-1]), _observed(rows)
+def _warn_blurred(name: str, x: np.ndarray, mask: np.ndarray | None) -> None:
+    flat = x.reshape(-1, x.shape[-1])
     low, high = (np.asarray(v, np.float64) for v in _range(flat, mask))
     size = np.maximum(np.abs(low), np.abs(high))
     # |mean| ≤ size and, of n values, spread ≥ (high − low)/√2n: most columns need no second look
@@ -138,8 +139,8 @@ def _warn_blurred(rows: Datum) -> None:
     worst = int(np.argmax(lost))
     if lost[worst] > LOST:
         warnings.warn(
-            f"x: column {columns[worst]} lies at {mean[worst]:.3g} with a spread of {spread[worst]:.3g}, "
-            "which float32 blurs; subtract an offset first",
+            f"{name}: column {columns[worst]} lies at {mean[worst]:.3g} with a spread of "
+            f"{spread[worst]:.3g}, which float32 blurs; subtract an offset first",
             JensenWarning,
             stacklevel=4,
         )

@@ -113,6 +113,15 @@ def test_a_constant_target_is_named():
     assert np.isfinite(fitted.history.bound).all()
 
 
+def test_a_condition_that_float32_blurs_is_told_unless_it_can_be_centred():
+    data, steps = fit.Data(Y, cond=X + 1e6), {"key": KEY, "optimizer": optax.adam(1e-2), "steps": 1}
+    with pytest.warns(JensenWarning, match=r"cond: column \d lies at 1e\+06"):
+        fit.gradient(inference_of(MODELS["ConditionalDecoder"]()), data, **steps)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", JensenWarning)
+        fit.gradient(inference_of(MODELS["MixtureDensity"]()), data, **steps)
+
+
 def test_codes_beyond_the_categories_are_refused():
     model = MODELS["CategoricalNet"]()
     for codes, message in ((CODES + 1, r"ranges over 1\.\.3.*num_classes=4"), (CODES + 0.5, "fractions")):
