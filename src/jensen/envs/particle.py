@@ -14,7 +14,7 @@ from jensen.errors import InputError
 
 STIFFNESS, DAMPING = 10.0, 5.0
 TIME_STEP, SUBSTEPS = 0.005, 10
-REACHED = 0.05
+REACHED, TURNS = 0.05, 0.01  # within what distance a goal counts, and the demonstrator turns
 _MARGIN, _FASTEST = 0.1, 5.0  # no set points in the cube, however chosen, drive it past these
 _EULER = np.array([[1.0, TIME_STEP], [-TIME_STEP * STIFFNESS, 1.0 - TIME_STEP * DAMPING]])
 _HELD = np.linalg.matrix_power(_EULER, SUBSTEPS)  # of (x − g, ẋ), with g held
@@ -30,11 +30,10 @@ class Particle(Env):
     only, so ``modes`` is empty and ``info["mode"]`` is "".
 
     As in the original: gains, times, distances, the set point, 50 steps, sparse reward, the order of
-    sampling, and the demonstrator, which heads for the first goal until it is reached, then for the second.
-    Different: the observation is one vector, not a dictionary; the goals count in their order (there, in
-    any) and the episode ends once the second is reached (there it lasts 50 steps and the point must end at
-    the second); the demonstrator turns at 0.05 by default (there at 0.01, which leaves too little time for
-    goals far apart).
+    sampling, and the demonstrator, which heads for the first goal until it is within 0.01, then for the
+    second. Different: the observation is one vector, not a dictionary; the goals count in their order
+    (there, in any) and the episode ends once the second is reached (there it lasts 50 steps and the point
+    must end at the second).
 
     Args:
         num_dims: N.
@@ -101,14 +100,14 @@ class Particle(Env):
         )
 
     def demonstrator(self, mode: str, noise: float | None, rng: np.random.Generator) -> Demonstrator:
-        """Return one that sets its point at the first goal until it is reached, then at the second."""
+        """Return one that sets its point at the first goal until it is there, then at the second."""
         n, scale = self.num_dims, self.demonstration_noise if noise is None else noise
         reached = False
 
         def act(observation: np.ndarray) -> np.ndarray:
             nonlocal reached
             position, first, second = observation[:n], observation[2 * n : 3 * n], observation[3 * n :]
-            reached = reached or float(np.linalg.norm(position - first)) < REACHED
+            reached = reached or float(np.linalg.norm(position - first)) < TURNS
             wanted = (second if reached else first) + scale * rng.standard_normal(n)
             return np.clip(wanted, 0, 1).astype(np.float32)
 
