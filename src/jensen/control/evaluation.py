@@ -29,7 +29,7 @@ class Evaluation:
         modes: How often each way was taken, by episodes that took one.
         reference: Share of each mode among the demonstrations; empty where none were given.
         divergence: KL(demonstrations' modes ‖ behaviour's), nats, each count of the behaviour raised by ½;
-            None without either.
+            None without either, or if no episode took a mode.
         nll: −log p per action on held-out episodes, nats; None where none were given.
         nll_kind: ``"exact"``, or ``"upper bound"`` where the density is only bounded.
     """
@@ -81,8 +81,12 @@ class Evaluation:
             rows.insert(1, ("success", str(self.success)))
         if self.modes is not None:
             none = len(self.episodes) - sum(self.modes.values())
-            taken = ", ".join(f"{mode} {count}" for mode, count in self.modes.items()) or "none taken"
-            rows.append(("modes", taken + (f"; {none} without" if none and self.modes else "")))
+            taken = (
+                ", ".join(f"{mode} {count}" for mode, count in self.modes.items() if count) or "none taken"
+            )
+            rows.append(
+                ("modes", taken + (f"; {none} without" if none and none < len(self.episodes) else ""))
+            )
             rows.append(("entropy over modes", f"{self.entropy:.3f} nats"))
         if self.reference:
             shares = ", ".join(f"{mode} {share:.2f}" for mode, share in self.reference.items())
@@ -138,14 +142,14 @@ def evaluate(
     seconds = time.perf_counter() - began
     modes = _modes(done, demonstrations)
     reference = demonstrations.shares if demonstrations is not None else {}
-    known = reference and modes is not None
+    taken = modes if reference and modes is not None and sum(modes.values()) else None
     return Evaluation(
         done,
         seconds,
         None if done.successes is None else wilson(int(done.successes.sum()), len(done)),
         modes,
         reference,
-        divergence(reference, modes) if known and modes is not None else None,
+        None if taken is None else divergence(reference, taken),
         None if held_out is None or learnt is None else learnt.nll(held_out),
         "exact" if learnt is None else learnt.nll_kind,
     )

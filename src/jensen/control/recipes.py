@@ -47,9 +47,9 @@ class Settings:
     widths: Sequence[int] = (64, 64)
     components: int = 8
     latent: int = 2
-    steps: int = 3_000
+    steps: int = 4_000
     batch_size: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     validation: float = 0.1
     patience: int | None = None
     choose: str | None = None
