@@ -13,9 +13,11 @@ __version__ = "0.1.0"
 
 _SUBMODULES = (
     "algorithms",
+    "control",
     "datasets",
     "diagnose",
     "dist",
+    "envs",
     "errors",
     "families",
     "fit",
@@ -33,9 +35,11 @@ __all__ = [*_CORE, *_SUBMODULES, "__version__"]  # pyright: ignore[reportUnsuppo
 
 if TYPE_CHECKING:
     from jensen import algorithms as algorithms
+    from jensen import control as control
     from jensen import datasets as datasets
     from jensen import diagnose as diagnose
     from jensen import dist as dist
+    from jensen import envs as envs
     from jensen import errors as errors
     from jensen import families as families
     from jensen import fit as fit
