@@ -124,7 +124,7 @@ def test_other_commands(here: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["report", "../run"]) == 0 and Path("../run/report.html").stat().st_size > 1000
     assert main(["info"]) == 0
     assert (
-        "presets    gaussian, gmm, fa, ppca, vae, iwae, dvae, hmm, lgssm, dmm, rssm"
+        "presets    gaussian, gmm, fa, ppca, vae, iwae, dvae, regression, hetero, mdn, cvae, hmm"
         in capsys.readouterr().out
     )
     assert main(["fit", "--resume", "../run"]) == 0
