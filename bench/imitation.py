@@ -4,7 +4,7 @@
     python bench/imitation.py --table          # the figures below, from what was kept
 
 Each seed has 200 demonstrations of its own, its own fits and 100 episodes to act in, whose starts no
-demonstration had. All networks have the defaults of ``control.imitate``, but for the particle, which has 2,000
+demonstration had. Networks have the defaults of ``control.imitate``, but for the particle, which has 2,000
 demonstrations, hidden layers of 256 and 8,000 gradient steps; nothing is chosen by task or seed besides.
 ``cvae, z = 0`` is the policy of ``cvae, episode`` with its latent put to zero. ``nearest neighbour`` takes
 the action of the nearest state met by demonstrators, ``mixture regression`` is the mean of a joint mixture
