@@ -101,10 +101,16 @@ def imitate(given: dict[str, Any]) -> int:
     options = DEFAULTS | {name: IMITATION[name].value(value) for name, value in written.items()}
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in given["source"].split("/")[-1])
     folder = Path(given["out"] or f"runs/{options['policy']}-{stem}").expanduser()
-    plan = Plan(given["source"], options, folder)
+    plan = Plan(_lasting(given["source"]), options, folder)
     _check(plan)
     _check_free(folder, overwrite=given["overwrite"])
     return _run(plan, fresh=True)
+
+
+def _lasting(source: str) -> str:
+    """Return a file's path as the run keeps it, so that it does not depend on the folder; else the id."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() and not source.startswith("minari:") else source
 
 
 def _check(plan: Plan) -> None:
@@ -189,7 +195,7 @@ def _header(plan: Plan, chosen: Any, episodes: Episodes) -> list[str]:
     long = f"{low}" if low == high else f"{low} to {high}"
     acts = "discrete actions" if episodes.discrete else f"{episodes.action_dim} actions"
     first = (
-        f"{plan.source}: {len(episodes)} demonstrations of {long} steps, "
+        f"{episodes.name}: {len(episodes)} demonstrations of {long} steps, "
         f"{episodes.observation_dim} observations, {acts}"
     )
     ways = ", ".join(f"{mode} {share:.2f}" for mode, share in episodes.shares.items())
@@ -274,9 +280,8 @@ def _report(plan: Plan, found: Imitation, done: Evaluation | None, demonstration
         shown = _paths(demonstrations, drawn=flat and len(scenes) == 1)
         rows = [(name, value) for name, value in done.rows() if name != "seconds"]
         sections.append(behaviour.section(rows, ran, scenes, shown))
-    four = f"{len(demonstrations)} demonstrations in {demonstrations.name}"
-    title = f"{plan.options['policy']} imitates {plan.source}"
-    lead = f"{found.policy!r}, from {four}"
+    title = f"{plan.options['policy']} imitates {demonstrations.name}"
+    lead = f"{found.policy!r}, from {len(demonstrations)} demonstrations"
     report.write_sections(
         plan.folder / "report.html",
         found.fitted,
