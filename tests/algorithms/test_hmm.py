@@ -182,3 +182,16 @@ def test_long_chains_keep_their_digits():
     got = hmm.smooth(*(jnp.asarray(v, jnp.float32) for v in (initial, transition, like)))
     assert abs(float(got.log_evidence) / want - 1) < 1e-5
     np.testing.assert_allclose(got.marginals.sum(1), 1.0, atol=1e-5)
+
+
+def test_thousands_of_steps_keep_the_digits_of_the_evidence():
+    rng, k, t = np.random.default_rng(3), 3, 20_000
+    chain = np.log(rng.dirichlet(np.ones(k))), np.log(rng.dirichlet(np.ones(k), k)), rng.normal(-7, 2, (t, k))
+    initial, transition, like = (part.astype(np.float32).astype(np.float64) for part in chain)
+    forward = initial + like[0]
+    for row in like[1:]:
+        top = forward.max()
+        forward = np.log(np.exp(forward - top) @ np.exp(transition)) + top + row
+    expected = np.logaddexp.reduce(forward)
+    got = float(hmm.messages(*_device((initial, transition, like))).log_evidence)
+    assert abs(got / expected - 1) < 1.2e-7  # a plain sum is off by 1e-6

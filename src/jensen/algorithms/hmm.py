@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jensen.algorithms.weights import Compensated, compensated
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar
 
 Steps = Int[Array, "*n"] | int | None
@@ -100,8 +101,8 @@ def messages(
     constant = _constant(log_transition, log_like)
 
     def step(
-        carry: tuple[Array, Array], at: tuple[Array, ...]
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        carry: tuple[Array, Compensated], at: tuple[Array, ...]
+    ) -> tuple[tuple[Array, Compensated], tuple[Array, Array]]:
         (beta, offset), (t, like, *own) = carry, at
         later = like + beta
         scores = (own[0] if own else constant) + later
@@ -112,14 +113,15 @@ def messages(
         new = jnp.where(total > 0, top + jnp.log(jnp.where(total > 0, total, 1.0)), -jnp.inf)
         shift, real = _top(new, 0), t < last
         beta = jnp.where(real, new - shift, beta)
-        return (beta, jnp.where(real, offset + shift, offset)), (later, kernel)
+        return (beta, offset.add(jnp.where(real, shift, 0.0))), (later, kernel)
 
-    start = jnp.zeros_like(log_like[0]), jnp.zeros_like(log_like[0, 0])
+    # thousands of terms would lose the sixth digit in a plain sum of float32
+    start = jnp.zeros_like(log_like[0]), compensated(log_like[0, 0])
     own = () if log_transition.ndim == 2 else (log_transition,)
     at = (jnp.arange(1, len(log_like)), rest, *own)
     (beta, offset), (later, kernels) = jax.lax.scan(step, start, at, reverse=True)
     first = _lead(log_initial, log_like[0]) + log_like[0] + beta
-    evidence = jnp.where(last > 0, offset + log_sum(first, 0), 0.0)
+    evidence = jnp.where(last > 0, offset.sum + (offset.error + log_sum(first, 0)), 0.0)
     return Messages(evidence, first, later, kernels)
 
 
