@@ -46,17 +46,9 @@ def inference(options: argparse.Namespace, key: jax.Array) -> jn.Inference:
 
 
 def independent(options: argparse.Namespace, key: jax.Array) -> jn.Inference:
-    """Return the same decoder whose latent says nothing: every pixel on its own given the upper half."""
-    model = models.ConditionalDecoder(
-        HALF,
-        HALF,
-        likelihood="bernoulli",
-        widths=(options.width, options.width),
-        prior=models.priors.Categorical(1),
-        key=key,
-    )
-    q = posteriors.Amortized(families.Categorical(1), data_dim=HALF, cond_dim=HALF, widths=(1,), key=key)
-    return jn.Inference(model, q, objectives.ELBO(), gradients.Enumerate())
+    """Return a net without latents: every pixel on its own given the upper half."""
+    model = models.CategoricalNet(HALF, 2, HALF, widths=(options.width, options.width), key=key)
+    return jn.Inference(model, posteriors.Exact(), objectives.ELBO(), gradients.Analytic())
 
 
 def train(inference: jn.Inference, data: dict[str, np.ndarray], options: argparse.Namespace) -> fit.Fitted:
