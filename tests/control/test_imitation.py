@@ -37,7 +37,7 @@ def test_a_mixture_passes_on_both_sides(demonstrations: Episodes):
 
 
 def test_a_latent_held_for_the_episode(demonstrations: Episodes):
-    learnt = imitate(demonstrations, "cvae", key=KEY, space=Fork().action_space, **{**QUICK, "steps": 1_200})
+    learnt = imitate(demonstrations, "cvae", key=KEY, space=Fork().action_space, **{**QUICK, "steps": 800})
     found = evaluate(learnt, Fork, 100, demonstrations=demonstrations)
     assert found.success.value >= 0.7 and all(abs(share - 0.5) < 0.25 for share in found.shares.values())
     assert learnt.policy.hold == "episode" and learnt.nll_kind == "upper bound"
@@ -65,8 +65,8 @@ def test_codes(tmp_path: Path):
     seen = [rng.normal(size=(21, 2)) for _ in range(12)]
     acts = [(s[:-1, 0] > 0).astype(int) + 5 for s in seen]
     episodes = load_episodes((seen, acts))
-    for kind in ("categorical", "cvae"):
-        learnt = imitate(episodes, kind, key=KEY, run=tmp_path, steps=150, widths=(16,))
+    for kind, hold in (("categorical", None), ("cvae", "step")):
+        learnt = imitate(episodes, kind, key=KEY, run=tmp_path, hold=hold, steps=150, widths=(16,))
         rows = np.array([[3.0, 0.0], [-3.0, 0.0]])
         assert learnt.policy.predict(rows).tolist() == [6, 5]
         again = load_policy(tmp_path, key=jax.random.split(KEY, 3)[2])
