@@ -13,8 +13,8 @@ pytest.importorskip("gymnasium")
 
 from jensen import control, envs
 from jensen.cli import main
-from jensen.cli.imitation_options import POLICIES
-from jensen.control.recipes import KINDS
+from jensen.cli.imitation_options import IMITATION, POLICIES
+from jensen.control.recipes import KINDS, Settings
 
 SMALL = ["--widths", "4", "--steps", "6", "--episodes", "8", "--evaluate", "4"]
 
@@ -88,8 +88,12 @@ def test_recorded_episodes_with_a_place_to_act(recorded: str, here: Path, capsys
     assert not Path("blind/evaluation.json").exists()
 
 
-def test_names_of_policies_are_those_of_control():
+def test_names_and_defaults_are_those_of_control():
     assert POLICIES == KINDS
+    for name in ("horizon", "components", "latent", "widths", "steps", "validation"):
+        value = getattr(Settings(), name)
+        said = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        assert f"(default {said})" in IMITATION[name].help
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ _EVERY = (
     _as("latent", _POLICY, "length of z of a cvae (default 2)"),
     _as("widths", _POLICY, "hidden widths of the networks (default 64,64)"),
     Option("bounds", _POLICY, "HOW", "how actions stay in bounds: clip or squash", one_of("clip", "squash")),
-    Option("steps", _FIT, "N", "gradient steps (default 3000)", whole(1)),
+    Option("steps", _FIT, "N", "gradient steps (default 4000)", whole(1)),
     _as("batch_size", _FIT, "rows, or episodes, per gradient step"),
     _as("learning_rate", _FIT),
     _as("validation", _FIT, "share of the episodes held out (default 0.1)"),
