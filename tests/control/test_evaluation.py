@@ -72,6 +72,11 @@ def test_summed_up():
     assert found.mean_return == (10.0, 10.0, 10.0)
 
 
+def test_where_nobody_names_modes_none_are_counted():
+    found = evaluate(lambda seen: np.full((len(seen), 2), 0.5, np.float32), "jensen/Particle-v0", 2)
+    assert found.modes is None and found.entropy is None and "modes" not in str(found)
+
+
 def test_modes_never_taken_are_listed():
     found = evaluate(lambda o: np.ones((len(o), 1), np.float32), Fork, 5, demonstrations=walks(20))
     assert found.modes == {"left": 0, "right": 5} and found.entropy == 0 and found.shares["left"] == 0

@@ -156,9 +156,7 @@ def evaluate(
 
 
 def _modes(done: Episodes, demonstrations: Episodes | None) -> dict[str, int] | None:
-    """Count modes; those demonstrated and never taken are listed with none."""
-    if not done.modes:
-        return None
+    """Count modes; those demonstrated and never taken are listed with none. None where nobody names any."""
     counts = Counter(mode for mode in done.modes if mode)
     names = set(counts) | set(demonstrations.shares if demonstrations is not None else ())
-    return {mode: counts[mode] for mode in sorted(names)}
+    return {mode: counts[mode] for mode in sorted(names)} if done.modes and names else None
