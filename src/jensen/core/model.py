@@ -93,7 +93,7 @@ class HasCondition(AbstractModel):
 
 
 class HoldsLatent(HasLatentDim):
-    """A model of units of many steps with one z behind each unit: x is (T, D), padded after its real steps."""
+    """A model of units of many steps with one z behind each: x is (T, D), padded after its real steps."""
 
 
 class HasRecurrence(AbstractCarryModel, HasLatentDim, AbstractRecurrence):
