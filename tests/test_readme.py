@@ -77,6 +77,6 @@ def test_import_changes_no_jax_setting():
     code = (
         "import jax\nbefore = dict(jax.config.values)\nimport jensen\n"
         "from jensen import fit, models, diagnose, use, posteriors, objectives, gradients, families\n"
-        "assert dict(jax.config.values) == before"
+        "assert before.items() <= dict(jax.config.values).items()"  # jax's own parts may bring options along
     )
     subprocess.run([sys.executable, "-c", code], check=True)
