@@ -100,7 +100,12 @@ OBJECTIVES = {
     "IWAE": lambda: objectives.IWAE(2),
     "FIVO": lambda: objectives.FIVO(2),
 }
-BASELINES = {"NoBaseline": gradients.NoBaseline, "LeaveOneOut": gradients.LeaveOneOut}
+BASELINES = {
+    "NoBaseline": gradients.NoBaseline,
+    "LeaveOneOut": gradients.LeaveOneOut,
+    "RunningMean": gradients.RunningMean,
+    "Learned": lambda: gradients.Learned(DIM, widths=(2,), key=KEY),
+}
 GRADIENTS = {
     "Analytic": gradients.Analytic,
     "Enumerate": gradients.Enumerate,

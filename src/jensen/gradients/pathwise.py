@@ -103,7 +103,12 @@ class StickTheLanding(AbstractGradient):
                 )
             if not objective.linear:
                 return Verdict("biased", "StickTheLanding with free bits drops a score that is not zero-mean")
-        return Verdict("unbiased")
+            return Verdict("unbiased")
+        return Verdict(
+            "refused",
+            f"StickTheLanding under {type(objective).__name__} drops a score that is not zero-mean; "
+            "use gradients.Reparam()",
+        )
 
 
 class DoublyReparam(AbstractGradient):

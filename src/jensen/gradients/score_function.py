@@ -1,90 +1,33 @@
 """The score-function estimator: any latents, discrete ones too, at the price of variance."""
 
-# annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
-from abc import abstractmethod
+from __future__ import annotations
+
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from jensen.core import (
     AbstractGradient,
     AbstractInference,
-    AbstractObjective,
     Datum,
     Estimate,
     Losses,
     MeanOverDraws,
-    Terms,
     Verdict,
 )
 from jensen.dist import AbstractCarrying, AbstractDistribution, StoppedSample, stop
+from jensen.gradients.baselines import AbstractBaseline, ForetellsLoss, LeaveOneOut, NoBaseline, centre
 from jensen.gradients.common import Evaluation, couples_data, descend, has_no_score, make_draws
-from jensen.typing import Array, Float, Int, PRNGKey, PyTree, Scalar
-
-
-class AbstractBaseline(eqx.Module):
-    """What is subtracted from the loss before it multiplies a draw's score."""
-
-    min_samples: eqx.AbstractVar[int]
-
-    @abstractmethod
-    def signals(
-        self, objective: AbstractObjective, terms: Terms, step: Int[Array, ""]
-    ) -> Float[Array, "draws"]:
-        """Return, per draw, the loss it answers for less a baseline that does not depend on it."""
-
-
-class NoBaseline(AbstractBaseline):
-    """Nothing is subtracted."""
-
-    min_samples: int = 1
-
-    def signals(
-        self, objective: AbstractObjective, terms: Terms, step: Int[Array, ""]
-    ) -> Float[Array, "draws"]:
-        """Return each draw's own loss where losses average over draws, else the whole loss."""
-        draws = terms.log_joint.shape[0]
-        if isinstance(objective, MeanOverDraws):
-            one = jax.tree.map(lambda leaf: leaf[:, None], terms)
-            return jax.vmap(lambda t: objective.losses(t, step).posterior)(one) / draws
-        return jnp.full((draws,), objective.losses(terms, step).posterior)
-
-
-class LeaveOneOut(AbstractBaseline):
-    """The loss that would have been, had this draw been like the mean of the others.
-
-    Under the ELBO it is RLOO (Kool, van Hoof & Welling 2019); under the importance-weighted bound the mean
-    of log-weights is the geometric mean of weights, which is VIMCO (Mnih & Rezende 2016).
-    """
-
-    min_samples: int = 2
-
-    def signals(
-        self, objective: AbstractObjective, terms: Terms, step: Int[Array, ""]
-    ) -> Float[Array, "draws"]:
-        """Return the loss less the loss with this draw replaced by the mean of the others."""
-        draws = terms.log_joint.shape[0]
-        whole = objective.losses(terms, step).posterior
-
-        def without(k: Int[Array, ""]) -> Scalar:
-            def replace(leaf: Array) -> Array:
-                # not sum − leaf[k], which loses the digits that draws far from zero have in common
-                others = leaf.at[k].set(0.0).sum(0) / (draws - 1)
-                return leaf.at[k].set(others)
-
-            numbers = eqx.tree_at(lambda t: (t.z, t.carry), terms, (None, None), is_leaf=lambda x: x is None)
-            return objective.losses(jax.tree.map(replace, numbers), step).posterior
-
-        return whole - jax.vmap(without)(jnp.arange(draws))
+from jensen.typing import Array, Int, PRNGKey, PyTree
 
 
 class ScoreFunction(AbstractGradient):
     """∇E_q[L] = E_q[(L − b) ∇log q(z) + ∇L], z held constant. Unbiased.
 
     Args:
-        baseline: ``NoBaseline()`` or ``LeaveOneOut()``; what is subtracted from the loss.
+        baseline: What is subtracted from the loss: ``NoBaseline()``, ``LeaveOneOut()`` of several draws, or
+            of the steps before ``RunningMean()`` and, for each x its own, ``Learned(...)``.
 
     References:
         Williams 1992; Mnih & Gregor 2014.
@@ -95,8 +38,9 @@ class ScoreFunction(AbstractGradient):
     def __init__(self, baseline: AbstractBaseline | None = None):
         self.baseline = NoBaseline() if baseline is None else baseline
 
-    def init(self, inference: AbstractInference) -> None:
-        """No memory."""
+    def init(self, inference: AbstractInference) -> PyTree:
+        """Return the baseline's memory, where it has one."""
+        return self.baseline.start() if isinstance(self.baseline, ForetellsLoss) else None
 
     def __call__(
         self,
@@ -119,13 +63,19 @@ class ScoreFunction(AbstractGradient):
                 # here the direct −∇log q is pure noise: its expectation is zero
                 terms = eqx.tree_at(lambda t: t.log_q, terms, stop(terms.log_q))
             losses = objective.losses(terms, step)
-            signals = stop(self.baseline.signals(objective, terms, step))
+            signals = stop(centre(self.baseline, self.baseline.signals(objective, terms, step), datum, state))
             scores = jnp.sum(signals * (log_q - stop(log_q)))
             both = Losses.both(losses.model + scores)
             each = both if losses.shared else Losses(losses.model, losses.posterior + scores)
             return Evaluation(each, objective.bound(terms), terms, q)
 
-        return descend(inference, evaluate)
+        out = descend(inference, evaluate)
+        if not isinstance(self.baseline, ForetellsLoss):
+            return out
+        assert out.terms is not None
+        seen = stop(self.baseline.signals(objective, out.terms, step).mean())
+        error, memory = self.baseline.learn(datum, seen, state)
+        return Estimate(out.surrogate + error, out.value, memory, out.terms, out.q)
 
     def rule(self, inference: AbstractInference) -> Verdict:
         """Demand a density, enough draws, and no term across data."""
@@ -145,6 +95,13 @@ class ScoreFunction(AbstractGradient):
                 "refused",
                 f"ScoreFunction({name}()) needs num_samples ≥ {needed}, the objective has "
                 f"{inference.objective.num_samples}; raise it or use gradients.NoBaseline()",
+            )
+        baseline, over_draws = self.baseline, isinstance(inference.objective, MeanOverDraws)
+        if isinstance(baseline, LeaveOneOut) and baseline.mean == "arithmetic" and over_draws:
+            return Verdict(
+                "refused",
+                "LeaveOneOut('arithmetic') is a mean of weights, which are not averaged under "
+                f"{type(inference.objective).__name__}; use gradients.LeaveOneOut()",
             )
         if couples_data(inference):
             return Verdict(
