@@ -338,6 +338,21 @@ def test_the_compilation_cache_is_the_commands_alone(here: Path):
     assert out.split() == ["None", str(here / "jensen" / "xla")]
 
 
+def test_programs_read_back_from_the_cache_print_nothing(here: Path):
+    code = (
+        "from jensen.cli.shell import start_jax; start_jax(); import jax, jax.numpy as jnp; "
+        "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0); "
+        "print(jax.jit(lambda x: jnp.sort(x @ x)[0, 0])(jnp.ones((3, 3))))"
+    )
+    env = os.environ | {"XDG_CACHE_HOME": str(here)}
+    for name in ("JAX_COMPILATION_CACHE_DIR", "TF_CPP_MIN_LOG_LEVEL"):
+        env.pop(name, None)
+    for _ in ("written", "read"):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+        assert (done.stdout, done.stderr) == ("3.0\n", "")
+    assert list((here / "jensen" / "xla").iterdir())
+
+
 def test_a_killed_fit_is_continued_to_the_same_bits(here: Path):
     words = ["fit", "gaussian", "iris", "--gradient", "analytic", "--epochs", "1500", "--validation", "0"]
     words += ["--batch-size", "16"]

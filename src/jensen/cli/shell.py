@@ -74,6 +74,8 @@ def cache_folder() -> Path:
 
 def start_jax() -> None:
     """Turn on JAX's persistent compilation cache; only the command does, never the library."""
+    # at every program read back from the cache, XLA prints kilobytes about "features" that no processor has
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
     folder = cache_folder()
