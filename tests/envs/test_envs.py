@@ -167,6 +167,20 @@ def test_a_fast_point_cannot_jump_a_wall_or_leave_the_world():
     assert env.step([0.0, 1.0])[4]["mode"] == "middle"
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_the_wall_reaches_the_edge_of_the_world(side):
+    env = gymnasium.make("jensen/ThreeRoute-v0").unwrapped
+    env.reset(seed=0)
+    for _ in range(14):
+        env.step([side, 0])
+    for _ in range(12):
+        seen, _, terminated, _, info = env.step([0, 1])
+        if terminated:
+            break
+    assert abs(seen[0]) == 1.25 and terminated and seen[1] < 0.1
+    assert not info["is_success"]
+
+
 def test_particle_is_the_euler_scheme_it_says():
     env = envs.Particle(num_dims=3)
     observation, _ = env.reset(seed=4)

@@ -135,13 +135,16 @@ def _meets_circle(p: np.ndarray, q: np.ndarray, circle: Circle) -> bool:
 
 
 def _meets_rectangle(p: np.ndarray, q: np.ndarray, r: Rectangle) -> bool:
-    """Whether the stretch from p to q touches a rectangle: the slabs' intervals overlap within [0, 1]."""
+    """Whether the stretch from p to q touches a rectangle: the slabs' intervals overlap within [0, 1].
+
+    Its sides belong to it: a point at the world's edge stands on the side of a wall that ends there.
+    """
     enter, leave = 0.0, 1.0
     for a, b, low, high in ((p[0], q[0], r.left, r.right), (p[1], q[1], r.bottom, r.top)):
         if a == b:
-            if not low < a < high:
+            if not low <= a <= high:
                 return False
             continue
         first, last = sorted(((low - a) / (b - a), (high - a) / (b - a)))
         enter, leave = max(enter, first), min(leave, last)
-    return bool(enter < leave)
+    return bool(enter <= leave)

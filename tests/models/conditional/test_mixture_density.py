@@ -96,6 +96,25 @@ def test_components_agree_with_scipy_whatever_is_hidden(full, mask):
             np.testing.assert_allclose(means[k], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("mask", [[1] * 8, [1] * 5 + [0] * 3, [1, 0, 1, 0, 0, 1, 1, 0]])
+def test_entries_that_almost_determine_each_other_lose_no_digits(mask):
+    d, tight = 8, 0.0025
+    steps = np.full(d, tight)
+    steps[0] = 1.0
+    walk = np.eye(d, k=-1)
+    own = Heads(
+        jnp.zeros((1, d)), jnp.asarray(steps, jnp.float32)[None], jnp.asarray(walk, jnp.float32)[None]
+    )
+    factor = np.linalg.inv(np.eye(d) - walk) * np.float64(np.float32(steps))
+    seen = np.array(mask, bool)
+    for seed in range(5):
+        y = np.float32(factor @ np.random.default_rng(seed).normal(size=d))
+        inner = np.linalg.cholesky((factor @ factor.T)[np.ix_(seen, seen)])
+        left = np.linalg.solve(inner, np.float64(y[seen]))
+        truth = -0.5 * left @ left - np.log(np.diag(inner)).sum() - 0.5 * seen.sum() * np.log(2 * np.pi)
+        assert np.isclose(own.log_prob(jnp.asarray(y), jnp.asarray(seen))[0], truth, atol=1e-4)
+
+
 @pytest.mark.parametrize("covariance", ["diag", "full"])
 def test_hidden_entries_are_integrated_out_exactly(covariance):
     """Against a sum over a grid of what is hidden; and the exact conditional mean of it."""

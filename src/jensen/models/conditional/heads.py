@@ -67,26 +67,36 @@ class Heads(eqx.Module):
     def _conditioned(
         self, y: Float[Array, "d"], mask: Bool[Array, "d"]
     ) -> tuple[Float[Array, "k"], Float[Array, "k d"]]:
-        """Condition on the observed entries one after another; a hidden one changes nothing."""
-        tril = self.tril
-        y = jnp.where(mask, y, 0.0)
+        """Run the recursion that B stands for, a Kalman filter of what is hidden.
+
+        The state is every entry less its mean, with the covariance of the hidden ones so far, zero elsewhere:
+        the variance of y_j given what was seen before it is s_j² plus something positive, so that nothing
+        cancels where entries almost determine each other.
+        """
+        coupling = self.coupling if self.coupling is not None else jnp.zeros((*self.scale.shape, y.shape[0]))
+        noise = self.scale**2
 
         def take(state: tuple[Array, Array, Array], j: Array) -> tuple[tuple[Array, Array, Array], None]:
-            log_p, mean, covariance = state
-            row = covariance[:, j]
-            # given entries before it only, y_j varies no less than given all of them
-            variance = jnp.maximum(row[:, j], self.scale[:, j] ** 2)
-            away = y[j] - mean[:, j]
-            gain = jnp.where(mask[j], row / variance[:, None], 0.0)
-            new = -0.5 * (away**2 / variance + jnp.log(variance) + LOG_2PI)
-            log_p = log_p + jnp.where(mask[j], new, 0.0)
-            mean = mean + gain * away[:, None]
-            return (log_p, mean, covariance - gain[:, :, None] * row[:, None]), None
+            log_p, away, covariance = state
+            b, seen = coupling[:, j], mask[j]
+            foreseen = jnp.einsum("ki,ki->k", b, away)
+            shared = jnp.einsum("kim,km->ki", covariance, b)
+            variance = noise[:, j] + jnp.maximum(jnp.einsum("ki,ki->k", b, shared), 0.0)
+            error = jnp.where(seen, y[j] - self.means[:, j] - foreseen, 0.0)
+            new = -0.5 * (error**2 / variance + jnp.log(variance) + LOG_2PI)
+            gain = shared / variance[:, None]
+            known = covariance - gain[:, :, None] * shared[:, None, :]
+            grown = covariance.at[:, j].set(shared).at[:, :, j].set(shared).at[:, j, j].set(variance)
+            return (
+                log_p + jnp.where(seen, new, 0.0),
+                (away + gain * error[:, None]).at[:, j].set(foreseen + error),
+                jnp.where(seen, known, grown),
+            ), None
 
         k, d = self.means.shape
-        start = jnp.zeros(k, y.dtype), self.means, tril @ tril.swapaxes(1, 2)
-        (log_p, mean, _), _ = jax.lax.scan(take, start, jnp.arange(d))
-        return log_p, mean
+        start = jnp.zeros(k, y.dtype), jnp.zeros((k, d), y.dtype), jnp.zeros((k, d, d), y.dtype)
+        (log_p, away, _), _ = jax.lax.scan(take, start, jnp.arange(d))
+        return log_p, self.means + away
 
 
 def _unrolled(coupling: Float[Array, "k d d"], noise: Float[Array, "k d n"]) -> Float[Array, "k d n"]:
