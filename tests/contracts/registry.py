@@ -45,6 +45,12 @@ LIKELIHOODS = {
     "Bernoulli": lambda: models.likelihoods.Bernoulli(DIM),
     "Gaussian": lambda: models.likelihoods.Gaussian(DIM),
     "Categorical": lambda: models.likelihoods.Categorical(DIM, CLASSES),
+    "OpenCategorical": lambda: models.likelihoods.OpenCategorical(DIM, CLASSES),
+    "StudentT": lambda: models.likelihoods.StudentT(DIM),
+    "Poisson": lambda: models.likelihoods.Poisson(DIM),
+    "NegativeBinomial": lambda: models.likelihoods.NegativeBinomial(DIM),
+    "BetaBinomial": lambda: models.likelihoods.BetaBinomial(DIM, 4),
+    "DiscretizedLogistic": lambda: models.likelihoods.DiscretizedLogistic(DIM, 4),
     "Joined": lambda: models.likelihoods.Joined((models.likelihoods.Gaussian(DIM),)),
 }
 MODELS = {

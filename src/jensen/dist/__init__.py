@@ -1,10 +1,17 @@
 """Distributions over one event: capabilities as types, closed-form divergences by pair."""
 
 from jensen.dist.balance import balanced_kl
+from jensen.dist.counts import (
+    BetaBinomialRow,
+    NegativeBinomialRow,
+    beta_binomial_log_prob,
+    negative_binomial_log_prob,
+)
 from jensen.dist.discrete import Bernoulli, Categorical, OneHot, OneHotThrough
 from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, FullGaussian, LowRankGaussian
 from jensen.dist.joined import JoinedRow
 from jensen.dist.kl import has_kl, kl_divergence, kl_per_dimension, register_kl
+from jensen.dist.levels import DiscretizedLogisticRow
 from jensen.dist.observation import (
     AbstractObservation,
     BernoulliRow,
@@ -41,6 +48,7 @@ from jensen.dist.protocol import (
 )
 from jensen.dist.rows import JointGaussianRow, PoissonRow, poisson_log_prob
 from jensen.dist.stopped import StoppedSample, StoppedScore, stop
+from jensen.dist.student import StudentTRow
 
 __all__ = [
     "AbstractCarrying",
@@ -57,9 +65,11 @@ __all__ = [
     "AncestralPath",
     "Bernoulli",
     "BernoulliRow",
+    "BetaBinomialRow",
     "Categorical",
     "CategoricalRow",
     "DiagGaussian",
+    "DiscretizedLogisticRow",
     "Draw",
     "Empty",
     "FullGaussian",
@@ -69,6 +79,7 @@ __all__ = [
     "JointGaussianRow",
     "LowRankGaussian",
     "MarkovPath",
+    "NegativeBinomialRow",
     "OneHot",
     "OneHotThrough",
     "PoissonRow",
@@ -78,13 +89,16 @@ __all__ = [
     "StepwisePrior",
     "StoppedSample",
     "StoppedScore",
+    "StudentTRow",
     "Walk",
     "balanced_kl",
+    "beta_binomial_log_prob",
     "draw",
     "has_kl",
     "kl_divergence",
     "kl_per_dimension",
     "log_prob_observed",
+    "negative_binomial_log_prob",
     "poisson_log_prob",
     "real_steps",
     "register_kl",

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.dist.observation import AbstractObservation
+from jensen.dist.observation import AbstractObservation, CategoricalRow
 from jensen.typing import Array, Float, PRNGKey
 
 
@@ -30,8 +30,10 @@ class JoinedRow(AbstractObservation):
 
     @property
     def mean(self) -> Float[Array, "*b d"]:
-        """E[x], entry by entry."""
-        return jnp.concatenate([part.mean for part in self.parts], -1)
+        """E[x], entry by entry; of categories the most probable code."""
+        return jnp.concatenate(
+            [part.mode if isinstance(part, CategoricalRow) else part.mean for part in self.parts], -1
+        )
 
     @property
     def mode(self) -> Float[Array, "*b d"]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jensen.algorithms.gamma import excess, remainder
 from jensen.algorithms.linalg import solve_lower
 from jensen.dist.observation import AbstractObservation
 from jensen.typing import Array, Float, PRNGKey
-
-_SMALL = 16.0
-"""Below it log x! is taken from the gamma function, above from Stirling's series."""
 
 
 def poisson_log_prob(x: Float[Array, "..."], log_rate: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -22,18 +20,12 @@ def poisson_log_prob(x: Float[Array, "..."], log_rate: Float[Array, "..."]) -> F
     """
     rate = jnp.exp(log_rate)
     some = jnp.where(x > 0, x, 1.0)
-    # x log(x/λ) − (x − λ): its two parts are nearly equal where x is near λ
-    near = (x > 0) & (some < 2 * rate)
-    base = jnp.where(near, rate, some)
-    ratio = (some - base) / base
-    close = base * ((1 + ratio) * jnp.log1p(ratio) - ratio)
-    far = jnp.where(x > 0, some * (jnp.log(some) - log_rate) - some, 0.0) + rate
-    deviance = jnp.where(near, close, far)
-    small = jnp.minimum(some, _SMALL)
-    exact = small * jnp.log(small) - small - jax.lax.lgamma(small + 1)
-    series = -0.5 * jnp.log(2 * jnp.pi * some) - 1 / (12 * some) + 1 / (360 * some**3)
-    remainder = jnp.where(some < _SMALL, exact, series)
-    return -deviance + jnp.where(x > 0, remainder, 0.0)
+    # x log(x/λ) − (x − λ): its parts are nearly equal where x is near λ
+    off = (rate - some) / some
+    near = jnp.abs(off) < 0.25
+    close = some * excess(jnp.where(near, off, 0.0), jnp.zeros_like(off))
+    far = some * (jnp.log(some) - log_rate) - some + rate
+    return jnp.where(x > 0, remainder(x) - jnp.where(near, close, far), -rate)
 
 
 class PoissonRow(AbstractObservation):

@@ -52,7 +52,8 @@ class Categorical(AbstractLikelihood):
         if low < 0 or high >= self.num_classes:
             raise InputError(
                 f"categorical likelihood: x ranges over {low:g}..{high:g}, the model has categories "
-                f"0..{self.num_classes - 1}: recode x or set num_classes={int(high) + 1}"
+                f"0..{self.num_classes - 1}: recode x or set num_classes={int(high) + 1}; where categories "
+                "not known to the fit may turn up, use likelihoods.OpenCategorical"
             )
 
     def start(

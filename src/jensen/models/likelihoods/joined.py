@@ -8,34 +8,34 @@ import numpy as np
 from jensen.dist import JoinedRow
 from jensen.errors import InputError
 from jensen.models.likelihoods.base import AbstractLikelihood
-from jensen.models.likelihoods.categorical import Categorical
 from jensen.typing import Array, Float
 
 
 class Joined(AbstractLikelihood):
     """p(x | z) = Π over groups of columns, each with a likelihood of its own.
 
+    For tables of reals, counts and categories. Log-densities of real columns and log-masses of discrete ones
+    add up to one log-density, in nats, comparable between models of the same columns in the same units and
+    codings. Where a mean is asked for, a category, whose codes are no quantities, gives its most probable
+    code. ``for_columns`` makes one from a list of names.
+
     Args:
-        parts: The likelihoods, in the order of their columns; categorical ones are refused, their means
-            not being numbers.
+        parts: The likelihoods, in the order of their columns.
 
     Raises:
-        InputError: If there are no parts, or one is categorical.
+        InputError: If there are no parts.
 
     Example:
-        >>> from jensen.models.likelihoods import Bernoulli, Gaussian
-        >>> Joined((Gaussian(3), Bernoulli(1))).data_dim
-        4
+        >>> from jensen.models.likelihoods import Categorical, Gaussian
+        >>> Joined((Gaussian(3), Categorical(1, 5))).num_params
+        8
     """
 
     parts: tuple[AbstractLikelihood, ...]
 
     def __init__(self, parts: tuple[AbstractLikelihood, ...]):
-        if not parts or any(isinstance(part, Categorical) for part in parts):
-            raise InputError(
-                "joined likelihood: give likelihoods of numeric columns; code categories as one-hot columns "
-                "under likelihoods.Bernoulli"
-            )
+        if not parts:
+            raise InputError("joined likelihood: give at least one likelihood")
         self.parts = tuple(parts)
 
     @property
@@ -61,7 +61,10 @@ class Joined(AbstractLikelihood):
             try:
                 part.check(x[:, columns], None if mask is None else mask[:, columns])
             except InputError as error:
-                raise InputError(f"columns {columns.start}..{columns.stop - 1}: {error}") from error
+                first, last = columns.start, columns.stop - 1
+                where = f"column {first}" if first == last else f"columns {first}..{last}"
+                note = ", of which column 0 below is the first" if first else ""
+                raise InputError(f"{where}{note}: {error}") from error
 
     def start(
         self, x: np.ndarray, mask: np.ndarray | None, weight: np.ndarray | None

@@ -1,0 +1,69 @@
+"""Pieces of the gamma function's logarithm that stay accurate where the whole would cancel.
+
+Differences of log Γ at large arguments lose in float32 every digit a log-density has. Laws of counts are
+written instead as Stirling remainders and deviances, all of them small (Loader 2000, *Fast and accurate
+computation of binomial probabilities*).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jensen.typing import Array, Float
+
+_SERIES = 6.0
+"""From here Stirling's series has all digits of float32."""
+
+_NEAR = 0.25
+"""Up to here u − log(1 + u) is summed as a series."""
+
+
+def remainder(n: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Return n log n − n − log Γ(n + 1), the log-probability of n under a Poisson law of rate n; 0 at n = 0.
+
+    Args:
+        n: Numbers of at least zero, whole or not.
+
+    Example:
+        >>> remainder(jnp.asarray([0.0, 1.0])).tolist()
+        [0.0, -1.0]
+    """
+    some = jnp.where(n > 0, n, 1.0)
+    few = jnp.minimum(some, _SERIES)
+    exact = few * jnp.log(few) - few - jax.lax.lgamma(few + 1)
+    many = jnp.maximum(some, _SERIES)
+    inverse = 1 / many
+    square = inverse * inverse
+    tail = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680)))
+    series = -0.5 * (jnp.log(2 * jnp.pi) + jnp.log(many)) - tail
+    return jnp.where(n > 0, jnp.where(some < _SERIES, exact, series), 0.0)
+
+
+def excess(u: Float[Array, "*s"], log1p_u: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Return u − log(1 + u), with all its digits also near zero.
+
+    Args:
+        u: Numbers above −1.
+        log1p_u: log(1 + u), as accurate as the caller knows it; near zero it is not looked at.
+    """
+    near = jnp.abs(u) < _NEAR
+    small = jnp.where(near, u, 0.0)
+    s = small / (2 + small)  # log(1 + u) = 2 artanh s
+    square = s * s
+    series = small * s - 2 * s * square * (1 / 3 + square * (1 / 5 + square * (1 / 7 + square / 9)))
+    return jnp.where(near, series, u - log1p_u)
+
+
+def log_half_ratio(a: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Return log Γ(a + ½) − log Γ(a) − ½ log a, which goes to zero like −1/(8a).
+
+    Args:
+        a: Positive numbers.
+    """
+    few, many = jnp.minimum(a, _SERIES), jnp.maximum(a, _SERIES)
+    exact = jax.lax.lgamma(few + 0.5) - jax.lax.lgamma(few) - 0.5 * jnp.log(few)
+    inverse = 1 / many
+    square = inverse * inverse
+    series = -inverse * (1 / 8 - square * (1 / 192 - square * (1 / 640 - square * 17 / 14336)))
+    return jnp.where(a < _SERIES, exact, series)
