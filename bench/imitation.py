@@ -202,6 +202,7 @@ def main() -> None:
                     print(json.dumps(line), flush=True)
                     with options.out.open("a") as file:
                         file.write(json.dumps(line) + "\n")
+            jax.clear_caches()  # data of other lengths compile anew, and memory maps are limited
     if options.out.exists():
         print(table(options.out))
 
