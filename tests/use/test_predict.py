@@ -179,3 +179,23 @@ def test_a_model_without_a_condition():
     with pytest.raises(InputError, match=r"there is no column 1; y has 1"):
         line = jn.models.LinearGaussian.with_parameters([[1.0]], [0.0], [[1.0]])
         use.density(exactly(line), [[0.0]], [0.0], column=1)
+
+
+@pytest.mark.parametrize(
+    "cond, says",
+    [(np.zeros((5, 1)), r"cond must be one x, \(1,\)"), (np.array([np.nan]), "cond holds NaN or infinity")],
+)
+def test_sample_refuses_many_conditions_and_nan(cond, says):
+    line = exactly_line()
+    with pytest.raises(InputError, match=says):
+        use.sample(line, 3, cond=cond, key=jax.random.key(0))
+
+
+def test_density_refuses_an_empty_grid():
+    with pytest.raises(InputError, match="one at least"):
+        use.density(exactly_line(), [[0.0]], [])
+
+
+def exactly_line():
+    line = jn.models.LinearGaussian.with_parameters([[2.0]], [1.0], [[0.25]])
+    return jn.Inference(line, jn.posteriors.Exact(), jn.objectives.ELBO(), jn.gradients.Analytic())

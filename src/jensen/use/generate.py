@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import ChecksData, Datum, HasCondition, Simulates
+from jensen.core import ChecksData, Datum, HasCondition, HoldsLatent, Simulates
 from jensen.errors import InputError, check_key
 from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import Array, PRNGKey, PRNGKeys
@@ -43,10 +43,25 @@ def sample(fitted: Any, num: int, *, key: PRNGKey, cond: Any = None, steps: int 
     check_key(key)
     if isinstance(model, HasCondition) and cond is None:
         raise InputError(f"sample: {type(model).__name__} draws y given x; pass cond=, one x")
+    _check_cond(model, cond, steps)
     _check_steps(model, cond, steps)
     shape = (model.data_dim,) if isinstance(model, ChecksData) else ()
     like = Datum(jnp.zeros(shape if steps is None else (steps, *shape)), cond)
     return np.asarray(_simulate(model, like, jax.random.split(key, num)))
+
+
+def _check_cond(model: Any, cond: Any, steps: int | None) -> None:
+    """Refuse many conditions where one is shared by all rows, and numbers that are not finite."""
+    if not isinstance(model, HasCondition) or cond is None:
+        return
+    given = np.asarray(cond)
+    if steps is None and given.ndim != 1 and not isinstance(model, HoldsLatent):
+        raise InputError(
+            f"sample: cond must be one x, ({model.cond_dim},), shared by all rows, got shape {given.shape}; "
+            "use.predict draws at many"
+        )
+    if given.dtype.kind == "f" and not np.isfinite(given).all():
+        raise InputError("sample: cond holds NaN or infinity: remove or replace it")
 
 
 def _check_steps(model: Any, cond: Any, steps: int | None) -> None:

@@ -137,8 +137,8 @@ def density(
     """
     inference, rows = _asked("density", fitted, cond)
     values = np.asarray(grid, np.float64)
-    if values.ndim != 1 or not np.isfinite(values).all():
-        raise InputError(f"density: grid must be finite numbers (G,), got shape {values.shape}")
+    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+        raise InputError(f"density: grid must be finite numbers (G,), one at least, got shape {values.shape}")
     if not 0 <= column < rows.data_dim:
         raise InputError(f"density: there is no column {column}; y has {rows.data_dim}")
     if num_samples < 1:
@@ -161,7 +161,7 @@ def _asked(name: str, fitted: Any, cond: Any) -> tuple[Inference, Data]:
         raise InputError(f"{name}: {kind} is no model of y given x; {instead}")
     if isinstance(model, HoldsLatent):
         raise InputError(
-            f"{name}: {kind} predicts whole units of steps; draw them by use.sample(..., steps=)"
+            f"{name}: {kind} predicts whole units of steps; draw them by use.sample(..., cond=states)"
         )
     given = np.asarray(cond)
     if given.ndim != 2:
