@@ -114,6 +114,9 @@ def test_the_gap_on_other_data_finds_columns_by_name(
     Path("blind.csv").write_text(rows(12, 1, "a,b,w"))
     assert main(["gap", str(mdn), "blind.csv"]) == 2
     assert "no column 'y' to predict" in capsys.readouterr().err
+    Path("words.csv").write_text(rows(12, 1, "y,a,b").replace("\n", ",red\n").replace("b,red", "b,colour", 1))
+    assert main(["gap", str(mdn), "words.csv"]) == 2
+    assert "set by `jensen fit`: here, change the file" in capsys.readouterr().err
 
 
 def test_a_conditional_vae(table: Path, here: Path, capsys: pytest.CaptureFixture[str]):

@@ -111,7 +111,7 @@ def test_names_and_defaults_are_those_of_control():
         (["jensen/Tree-v0", "--horizon", "99"], "every episode is shorter than the chunk of 99 actions"),
         (["jensen/Tree-v0", "--env", "jensen/Tree-v0"], "--env is for recorded episodes"),
         (["none.npz"], "none.npz: cannot be read: No such file or directory"),
-        (["codes.npz", "--policy", "gaussian"], "actions are 2 discrete choices; use policy='categorical'"),
+        (["codes.npz", "--policy", "gaussian"], "actions are 2 discrete choices; use --policy categorical"),
         (["codes.npz", "--noise", "1"], "--noise is for environments that demonstrate"),
         (
             ["codes.npz", "--env", "jensen/Tree-v0", "--policy", "mdn"],

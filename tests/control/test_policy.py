@@ -189,6 +189,10 @@ def test_observations_are_checked():
         policy.select_action(np.zeros(3))
     with pytest.raises(InputError, match="num_envs=N"):
         policy.select_action(np.zeros((4, 2)))
+    policy.reset(num_envs=3)
+    with pytest.raises(InputError, match=r"in 3 environments at once, and in one after reset\(\)"):
+        policy.select_action(HERE)
+    policy.reset()
     policy.select_action(HERE)
     with pytest.raises(InputError, match="at step 1 is not finite, nan in row 0, column 1"):
         policy.select_action(np.array([0.0, np.nan]))

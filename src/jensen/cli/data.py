@@ -128,9 +128,18 @@ def read_like(preset: str, source: str, options: dict[str, Any], width: int) -> 
     Raises:
         InputError: It cannot be read or used.
     """
-    options = dict(options)
-    if PRESETS[preset].takes == "sequences":
-        return _read_sequences_like(preset, source, options)
+    try:
+        if PRESETS[preset].takes == "sequences":
+            return _read_sequences_like(preset, source, dict(options))
+        return _read_rows_like(source, dict(options), width)
+    except InputError as error:
+        if any(flag in str(error) for flag in _ONLY_OF_FIT):
+            error.args = (f"{error}; options are the run's own, set by `jensen fit`: here, change the file",)
+        raise
+
+
+def _read_rows_like(source: str, options: dict[str, Any], width: int) -> Dataset:
+    """Load other rows; columns that an option names may be absent."""
     while True:
         try:
             with warnings.catch_warnings():
@@ -190,7 +199,11 @@ _WORDS = (
     (r"\bdrop=\[('[^']*')\]", "--drop"),
     (r"\bsequence=('[^']*'|-?\d+)", "--sequence"),
     (r"\bemission=('[^']*')", "--likelihood"),
+    (r"\bpolicy=('[^']*')", "--policy"),
+    (r"\bhold=('[^']*')", "--hold"),
+    (r"\bhorizon=(\d+)", "--horizon"),
 )
+_ONLY_OF_FIT = ("--missing mask", "--drop ", "--labels ")
 
 
 @contextlib.contextmanager

@@ -138,6 +138,13 @@ def _check_free(folder: Path, *, overwrite: bool) -> None:
 
 def _run(plan: Plan, *, fresh: bool) -> int:
     start_jax()
+    from jensen.cli.data import in_flags
+
+    with in_flags():
+        return _carry_out(plan, fresh=fresh)
+
+
+def _carry_out(plan: Plan, *, fresh: bool) -> int:
     from jensen.control.recipes import Settings
 
     settings = {name: plan.options[name] for name in SETTINGS if name in plan.options}

@@ -121,7 +121,7 @@ def _add_fit(parser: Any) -> None:
     from jensen.datasets.arrow import MISSING
     from jensen.datasets.bundled import names
 
-    presets = "\n".join(f"  {name:<10}{preset.about}" for name, preset in PRESETS.items())
+    presets = "\n".join(f"  {name:<11}{preset.about}" for name, preset in PRESETS.items())
     missing = ", ".join(word for word in MISSING if word)
     parser.epilog = (
         f"presets:\n{presets}\n\ndata: {', '.join(names())}, or a file or folder of your own\n\n"

@@ -239,9 +239,13 @@ class ModelPolicy(Policy):
         states = np.asarray(observation, np.float32)
         wanted = (self._width,) if self._num is None else (self._num, self._width)
         if states.shape != wanted:
+            more = ""
+            if states.ndim > len(wanted):
+                more = "; reset(num_envs=N) acts in several environments"
+            elif states.ndim < len(wanted):
+                more = f"; it acts in {self._num} environments at once, and in one after reset()"
             raise InputError(
-                f"{who}: the observation has shape {states.shape}, but the policy is expecting {wanted}"
-                + ("; reset(num_envs=N) acts in several environments" if states.ndim > len(wanted) else "")
+                f"{who}: the observation has shape {states.shape}, but the policy is expecting {wanted}{more}"
             )
         states = states if self._num is not None else states[None]
         _check_finite(states, who, self._clock)
