@@ -120,7 +120,18 @@ GRADIENTS = {
     "DoublyReparam": gradients.DoublyReparam,
     "ScoreFunction": gradients.ScoreFunction,
     "StraightThrough": gradients.StraightThrough,
+    "Relaxed": gradients.Relaxed,
+    "DisARM": gradients.DisARM,
+    "HeldDraws": gradients.HeldDraws,
 }
+OF_ROWS = {
+    "Renyi": lambda: objectives.Renyi(0.5, num_samples=2),
+    "MIWAE": lambda: objectives.MIWAE(2, groups=1),
+    "PIWAE": lambda: objectives.PIWAE(2, groups=2),
+    "CIWAE": lambda: objectives.CIWAE(2, beta=0.5),
+    "ReweightedWakeSleep": lambda: objectives.ReweightedWakeSleep(2),
+}
+"""Objectives that look at weights of whole draws alone: crossed with models of rows only, to save time."""
 SCHEDULES = {"Linear": lambda: objectives.Linear(0.0, 1.0, 10)}
 
 MORE_MODELS = {

@@ -28,7 +28,7 @@ FOLDERS = {
     likelihoods: registry.LIKELIHOODS,
     models: registry.MODELS,
     posteriors: registry.POSTERIORS,
-    objectives: registry.OBJECTIVES | registry.SCHEDULES,
+    objectives: registry.OBJECTIVES | registry.OF_ROWS | registry.SCHEDULES,
     gradients: registry.GRADIENTS | registry.BASELINES,
 }
 
@@ -61,12 +61,13 @@ def names_an_alternative(text: str) -> bool:
 
 def combinations(model):
     conditional = registry.MORE_POSTERIORS if isinstance(model, core.HasCondition) else {}
+    of_rows = registry.OF_ROWS if registry.datum_for(model) is registry.ROW else {}
     for p, make_posterior in (registry.POSTERIORS | conditional).items():
         for f, make_family in registry.FAMILIES.items():
             if p == "Exact" and f != "DiagGaussian":
                 continue
             posterior = make_posterior(make_family())
-            for o, make_objective in OBJECTIVES.items():
+            for o, make_objective in (OBJECTIVES | of_rows).items():
                 for g, make_gradient in GRADIENTS.items():
                     yield (p, f, o, g), (model, posterior, make_objective(), make_gradient())
 

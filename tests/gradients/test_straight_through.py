@@ -100,7 +100,9 @@ def test_laws_it_cannot_help_are_refused():
     q = posteriors.Amortized(families.DiagGaussian(2), data_dim=3, widths=(), key=KEY)
     with pytest.raises(CombinationError, match=r"gradients\.Reparam"):
         Inference(vae, q, elbo, gradients.StraightThrough())
-    binary = models.Decoder(3, prior=models.priors.Bernoulli(2), likelihood="gaussian", widths=(), key=KEY)
-    q = posteriors.Amortized(families.Bernoulli(2), data_dim=3, widths=(), key=KEY)
+    category = models.Decoder(
+        3, prior=models.priors.Categorical(2), likelihood="gaussian", widths=(), key=KEY
+    )
+    q = posteriors.Amortized(families.Categorical(2), data_dim=3, widths=(), key=KEY)
     with pytest.raises(CombinationError, match=r"families\.OneHot"):
-        Inference(binary, q, elbo, gradients.StraightThrough())
+        Inference(category, q, elbo, gradients.StraightThrough())

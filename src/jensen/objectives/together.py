@@ -1,0 +1,19 @@
+"""What bounds on several draws together share."""
+
+from __future__ import annotations
+
+from jensen.core import AbstractInference, AbstractLatentModel, AbstractObjective, SharesLatent, Verdict
+
+
+def adds_over_data(objective: AbstractObjective, inference: AbstractInference) -> Verdict | None:
+    """Refuse one z behind all data: a logarithm of a mean of weights does not add over them."""
+    shared = isinstance(inference.posterior, SharesLatent) and isinstance(
+        inference.model, AbstractLatentModel
+    )
+    if not shared:
+        return None
+    name, posterior = type(objective).__name__, type(inference.posterior).__name__
+    return Verdict(
+        "refused",
+        f"{name} with {posterior}: not additive over data that share one z; use objectives.ELBO()",
+    )
