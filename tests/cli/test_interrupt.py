@@ -36,8 +36,8 @@ def interrupted(folder: Path, delay: float) -> tuple[int, str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    until = time.monotonic() + 120
-    while not (folder / "run" / "metrics.jsonl").exists() and time.monotonic() < until:
+    until, metrics = time.monotonic() + 120, folder / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < until:
         time.sleep(0.02)
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
