@@ -45,7 +45,7 @@ class Policy(ABC):
 
     @abstractmethod
     def predict(self, observations: Any) -> np.ndarray:
-        """Return one action a row, (N, S) to (N, ...), whatever came before; same rows, same actions."""
+        """Return one action a row, (N, S) to (N, ...), whatever came before; the same table, the same actions."""
 
 
 class Course(NamedTuple):
@@ -222,6 +222,8 @@ class ModelPolicy(Policy):
 
     def predict(self, observations: Any) -> np.ndarray:
         """Return the first action of a new episode for each row, (N, S) to (N, ...).
+
+        Each row has randomness of its own, a function of its place: the same table gives the same actions.
 
         Raises:
             InputError: Rows of another width than the policy expects, or not finite.

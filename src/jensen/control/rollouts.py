@@ -26,7 +26,8 @@ def record(
 ) -> Episodes:
     """Let a policy act, and keep what happened.
 
-    Copies of the environment are stepped together; episode i is reset with ``seed + i``.
+    Copies of the environment are stepped together; episode i is reset with ``seed + i``. The policy's own
+    randomness goes on from call to call: for the same actions again, make it anew with the same key.
 
     Args:
         env: An id known to Gymnasium, a function that makes an environment, an ``EnvSpec``, or an
