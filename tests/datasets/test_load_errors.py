@@ -28,6 +28,7 @@ TEXT = {
     "marks": ("t.csv", "a\n1\n?\n2\n?\n3\n", {}, "t.csv: column 'a' holds text in 2 of 5 cells, each of them '?' in row 1 (line 3); correct them, or empty them and pass missing='mask', leave"),
     "different marks": ("t.csv", "a\n1\n?\n2\n-\n3\n", {}, "t.csv: column 'a' holds text in 2 of 5 cells, the first '?' in row 1 (line 3); correct them"),
     "mostly text": ("t.csv", "a\nu\nv\n3\n", {}, "t.csv: column 'a' holds text in 2 of 3 cells, the first 'u' in row 0 (line 2); leave the column out (drop=['a'])"),
+    "categories": ("t.csv", "a,b\nu,1\nv,2\nu,3\nv,4\n", {}, "t.csv: column 'a' holds text, 'u' in row 0 (line 2); encode its 2 categories as columns of 0 and 1, leave the column out (drop=['a']), or name it as labels (labels='a')"),
     "only text": ("t.csv", "a,b\nu,1\nv,2\n", {}, "t.csv: column 'a' holds text, 'u' in row 0 (line 2); leave the column out (drop=['a']), or name it as labels (labels='a')"),
     "decimal commas": ("t.csv", "a;b\n1,5;2\n-2,25;3\n", {}, "t.csv: column 'a' has decimal commas, '1,5' in row 0 (line 2); write numbers with a point, as in 1.5"),
     "drop nothing known": ("t.csv", "a,b\n1,2\n", {"drop": ["c", "a"]}, "t.csv: no column 'c' to drop; choose one of a, b"),

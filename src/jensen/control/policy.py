@@ -45,7 +45,7 @@ class Policy(ABC):
 
     @abstractmethod
     def predict(self, observations: Any) -> np.ndarray:
-        """Return one action a row, (N, S) to (N, ...), whatever came before; the same table, the same actions."""
+        """Return one action a row, (N, S) to (N, ...), the same for the same table."""
 
 
 class Course(NamedTuple):

@@ -121,9 +121,10 @@ def _what_is_odd(odd: dict[int, str], count: int, name: str, locate: Locate, col
     if all(_DECIMAL_COMMA.fullmatch(cell) for cell in odd.values()):
         return f"has decimal commas, {where}; write numbers with a point, as in {text.replace(',', '.')}"
     instead = f"leave the column out (drop=[{name!r}]), or {columns.naming(name)}"
-    if columns.role == "sequence" and 2 * len(set(odd.values())) <= len(odd):
-        codes = f"encode its {len(set(odd.values()))} categories as integers from 0"
-        instead = f"{codes}, which an HMM takes (emission='categorical'), {instead}"
+    if 2 * len(set(odd.values())) <= len(odd) == count:
+        codes = f"encode its {len(set(odd.values()))} categories as"
+        code = "integers from 0, which an HMM takes (emission='categorical')"
+        instead = f"{codes} {code if columns.role == 'sequence' else 'columns of 0 and 1'}, {instead}"
     if len(odd) == count:
         return f"holds text, {where}; {instead}"
     each = "each of them " if len(odd) > 1 and len(set(odd.values())) == 1 else "the first "
