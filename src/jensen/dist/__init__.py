@@ -9,7 +9,7 @@ from jensen.dist.counts import (
 )
 from jensen.dist.discrete import Bernoulli, Categorical, OneHot, OneHotThrough
 from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, FullGaussian, LowRankGaussian
-from jensen.dist.joined import JoinedRow
+from jensen.dist.joined import JoinedRow, means_by_kind, row_of_means
 from jensen.dist.kl import has_kl, kl_divergence, kl_per_dimension, register_kl
 from jensen.dist.levels import DiscretizedLogisticRow
 from jensen.dist.observation import (
@@ -98,10 +98,12 @@ __all__ = [
     "kl_divergence",
     "kl_per_dimension",
     "log_prob_observed",
+    "means_by_kind",
     "negative_binomial_log_prob",
     "poisson_log_prob",
     "real_steps",
     "register_kl",
+    "row_of_means",
     "scored_steps",
     "stop",
     "unroll",

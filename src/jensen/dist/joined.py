@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,3 +46,21 @@ class JoinedRow(AbstractObservation):
         """Draw one row."""
         keys = jax.random.split(key, len(self.parts))
         return jnp.concatenate([part.sample(key=k) for part, k in zip(self.parts, keys, strict=True)])
+
+
+def means_by_kind(law: AbstractObservation) -> tuple[Float[Array, "..."], ...]:
+    """Return means that may be averaged over latents, one array a group of columns."""
+    return tuple(part.mean for part in law.parts) if isinstance(law, JoinedRow) else (law.mean,)
+
+
+def row_of_means(means: Sequence[Float[Array, "..."]], ndim: int) -> Float[Array, "*t d"]:
+    """Return averaged means as one row.
+
+    The mean of category codes has no meaning: the most probable category stands for them.
+
+    Args:
+        means: One array a group of columns.
+        ndim: Dimensions of the row; of categories, probabilities have one more.
+    """
+    rows = [m if m.ndim == ndim else jnp.argmax(m, -1).astype(m.dtype) for m in means]
+    return jnp.concatenate(rows, -1)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import Datum, HasObservation, Inference
-from jensen.dist import AbstractMoments, Categorical
+from jensen.dist import AbstractMoments, Categorical, means_by_kind, row_of_means
 from jensen.errors import InputError
 from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import Array, PRNGKey
@@ -53,8 +53,8 @@ def reconstruct(fitted: Any, x: Any, *, key: PRNGKey | None = None) -> np.ndarra
         key: Randomness of the draws of z; fixed by default, so that pictures repeat.
 
     Returns:
-        (N, D) means in the data's own units; for categories, the probabilities (N, D, K). Of sequences
-        (N, T, D), or (N, T, D, K), NaN at padded steps.
+        (N, D) means in the data's own units; for categories, the probabilities (N, D, K), and in a mixed
+        table the most probable code. Of sequences (N, T, D), or (N, T, D, K), NaN at padded steps.
 
     Raises:
         InputError: If the model has no likelihood to average, or x does not fit the model.
@@ -83,11 +83,12 @@ def _reconstruction(inference: Inference, datum: Datum, key: PRNGKey) -> Array:
     q = inference.q(datum, key=key)
     model = inference.bound_model()
 
-    def one(k: PRNGKey) -> Array:
+    def one(k: PRNGKey) -> tuple[Array, ...]:
         z, _ = q.sample_and_log_prob(key=k)
-        return model.likelihood(z, datum.cond).mean
+        return means_by_kind(model.likelihood(z, datum.cond))
 
-    return jnp.mean(jax.vmap(one)(jax.random.split(key, DRAWS)), axis=0)
+    means = [each.mean(0) for each in jax.vmap(one)(jax.random.split(key, DRAWS))]
+    return means[0] if len(means) == 1 else row_of_means(means, jnp.ndim(datum.x))
 
 
 def _key(key: PRNGKey | None) -> PRNGKey:

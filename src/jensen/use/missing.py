@@ -16,6 +16,7 @@ from jensen.core import (
     SharesLatent,
     independent_draws,
 )
+from jensen.dist import means_by_kind, row_of_means
 from jensen.errors import InputError
 from jensen.fit import Data
 from jensen.fit.data import MaskedTable
@@ -89,7 +90,6 @@ def _weighted(inference: Inference, datum: Datum, key: PRNGKey, num_samples: int
     # draws of the posterior itself weigh the same
     equal = isinstance(inference.posterior, Exact | SharesLatent)
     log_w = jnp.zeros(num_samples) if equal else terms.log_w
-    means = jax.vmap(lambda z: model.likelihood(z, datum.cond).mean)(terms.z)
-    mean = jnp.tensordot(jax.nn.softmax(log_w), means, axes=1)
-    # the mean of category codes has no meaning: the most probable category stands for them
-    return mean if mean.ndim == jnp.ndim(datum.x) else jnp.argmax(mean, -1).astype(mean.dtype)
+    means = jax.vmap(lambda z: means_by_kind(model.likelihood(z, datum.cond)))(terms.z)
+    weights = jax.nn.softmax(log_w)
+    return row_of_means([jnp.tensordot(weights, each, axes=1) for each in means], jnp.ndim(datum.x))

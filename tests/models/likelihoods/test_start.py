@@ -205,6 +205,10 @@ def test_a_mixed_table_is_fitted_saved_and_asked_about_a_new_category(tmp_path):
     scores = use.score(again, new, num_samples=16)
     np.testing.assert_array_equal(scores, use.score(fitted, new, num_samples=16))
     assert np.isfinite(scores).all()
+    shown = use.reconstruct(again, x[:4])
+    hidden = np.where(np.arange(5) == 4, np.nan, x[:4])
+    filled = use.impute(again, hidden, key=KEY, num_samples=16)
+    assert set(shown[:, 4]) | set(filled[:, 4]) <= {0.0, 1.0, 2.0, 3.0}
     new[0, 4] = 4.0
     with pytest.raises(InputError, match="3 for any category"):
         use.score(again, new)
