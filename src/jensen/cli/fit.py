@@ -98,8 +98,9 @@ def _check_support(rows: Rows, options: dict[str, Any]) -> None:
     from jensen.cli.data import in_flags
 
     likelihood = options.get("likelihood")
-    if likelihood == "gaussian" and "binarize" in options:
-        raise InputError("--binarize makes 0 and 1, which --likelihood gaussian does not fit; leave one out")
+    if likelihood not in (None, "bernoulli") and "binarize" in options:
+        made = f"--binarize makes 0 and 1, which --likelihood {likelihood} does not fit; leave one out"
+        raise InputError(made)
     if likelihood is not None and isinstance(rows.dataset, datasets.Dataset):
         with in_flags():
             datasets.check_support(rows.dataset.x, likelihood, rows.dataset.mask)

@@ -145,6 +145,15 @@ POSTERIORS = tuple(
     f"{kind}{family}" for kind in ("amortized", "per-datum") for family in ("", "-lowrank", "-full")
 )
 
+DECODER_LAWS = (
+    "bernoulli",
+    "gaussian",
+    "student_t",
+    "poisson",
+    "negative_binomial",
+    "beta_binomial",
+    "discretized_logistic",
+)
 PATHS = ("smoothing", "filtering", "smoothing-full", "filtering-full")
 RECURRENT_GRADIENTS = ("reparam", "stick-the-landing", "doubly-reparam", "straight-through")
 
@@ -220,8 +229,10 @@ OPTIONS = {
             "likelihood",
             _MODEL,
             "LAW",
-            "bernoulli or gaussian; hmm: gaussian, poisson or categorical (default: by the data)",
-            one_of("bernoulli", "gaussian", "poisson", "categorical"),
+            "bernoulli or gaussian; vae, iwae, dvae: also student_t (outliers), poisson or negative_binomial "
+            "(counts), beta_binomial or discretized_logistic (0..255); hmm: gaussian, poisson or categorical "
+            "(default: by the data)",
+            one_of(*DECODER_LAWS, "categorical"),
         ),
         Option("widths", _MODEL, "W,W", "hidden widths of both networks", _widths),
         Option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jensen.cli.options import POSTERIORS, SAMPLED_GRADIENTS, STATIC_GRADIENTS
+from jensen.cli.options import DECODER_LAWS, POSTERIORS, SAMPLED_GRADIENTS, STATIC_GRADIENTS
 from jensen.cli.preset import Build, Facts, Options, Preset
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ _DECODER = {
     "learning_rate": 1e-3,
 }
 _ELBO = {"objective": "elbo", "beta": 1.0, "free_bits": 0.0}
-_LAWS = {"likelihood": ("bernoulli", "gaussian"), "objective": ("elbo", "iwae")}
+_LAWS = {"likelihood": DECODER_LAWS, "objective": ("elbo", "iwae")}
 _REPARAM = _LAWS | {"gradient": SAMPLED_GRADIENTS, "posterior": POSTERIORS}
 _DISCRETE = _LAWS | {"gradient": ("score-function", "enumerate"), "posterior": ("amortized", "per-datum")}
 

@@ -152,7 +152,8 @@ def check_support(x: np.ndarray, likelihood: str, mask: np.ndarray | None = None
 
     Args:
         x: Numbers, shape (N, D).
-        likelihood: ``"bernoulli"``, ``"categorical"`` or ``"gaussian"``.
+        likelihood: ``"bernoulli"``, ``"categorical"``, ``"gaussian"``, ``"student_t"``, ``"poisson"``,
+            ``"negative_binomial"``, ``"beta_binomial"`` or ``"discretized_logistic"``.
         mask: True where observed.
 
     Raises:
@@ -199,10 +200,26 @@ def _categorical(x: np.ndarray, observed: np.ndarray) -> None:
     _refuse(x, observed & (x != np.rint(x)), needs + "use likelihood 'gaussian' for measurements")
 
 
+def _counts(x: np.ndarray, observed: np.ndarray) -> None:
+    needs = "a likelihood of counts needs whole numbers from 0; use likelihood 'gaussian' for measurements"
+    _refuse(x, observed & ~((x >= 0) & (x == np.rint(x))), needs)
+
+
+def _bytes(x: np.ndarray, observed: np.ndarray) -> None:
+    needs = "a likelihood of 8-bit levels needs integers in 0..255; "
+    _refuse(x, observed & ~((x >= 0) & (x == np.rint(x))), needs + "use likelihood 'gaussian'")
+    _refuse(x, observed & ~(x <= 255), needs + "use likelihood 'negative_binomial' for larger counts")
+
+
 _SUPPORTS: dict[str, Callable[[np.ndarray, np.ndarray], None]] = {
     "bernoulli": _bernoulli,
     "categorical": _categorical,
     "gaussian": _gaussian,
+    "student_t": _gaussian,
+    "poisson": _counts,
+    "negative_binomial": _counts,
+    "beta_binomial": _bytes,
+    "discretized_logistic": _bytes,
 }
 
 

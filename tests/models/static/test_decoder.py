@@ -25,6 +25,10 @@ LIKELIHOODS = {
     "bernoulli": ("bernoulli", [1.0, 0.0, 1.0, 1.0]),
     "gaussian": ("gaussian", [0.3, 2.0, -1.0, 0.5]),
     "categorical": (models.likelihoods.Categorical(4, 3), [2.0, 1.0, 0.0, 1.0]),
+    "student_t": ("student_t", [0.3, 2.0, -1.0, 50.0]),
+    "negative_binomial": ("negative_binomial", [0.0, 2.0, 9.0, 1e4]),
+    "beta_binomial": ("beta_binomial", [0.0, 2.0, 255.0, 99.0]),
+    "discretized_logistic": ("discretized_logistic", [0.0, 2.0, 255.0, 99.0]),
 }
 
 

@@ -27,7 +27,9 @@ class Decoder(AbstractDecoder):
     Args:
         data_dim: Number of columns of x.
         latent_dim: Length of z; may be left out when ``prior`` is given.
-        likelihood: ``"bernoulli"``, ``"gaussian"`` (learned scale), or a member of ``models.likelihoods``.
+        likelihood: ``"bernoulli"``, ``"gaussian"`` (learned scale), ``"student_t"``, ``"poisson"``,
+            ``"negative_binomial"``, ``"beta_binomial"`` or ``"discretized_logistic"`` (both of 0..255), or a
+            member of ``models.likelihoods``.
         widths: Hidden widths of the default perceptron.
         prior: A member of ``models.priors``; the standard normal by default.
         net: Any equinox module from z to the likelihood's parameters, instead of the perceptron.
