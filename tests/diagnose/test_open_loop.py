@@ -131,7 +131,10 @@ def test_bad_calls(pushed):
             "need sequences of 40 steps; the longest has 30",
             lambda: run(inference, data, context=30, horizon=10, key=KEY),
         ),
-        ("must hold inputs", lambda: run(inference, data.x, context=5, horizon=5, key=KEY)),
+        (
+            "takes actions of length 1; give fit.Data",
+            lambda: run(inference, data.x, context=5, horizon=5, key=KEY),
+        ),
         ("x are categories", lambda: run(hmm, np.zeros((2, 6, 1)), context=3, horizon=2, key=KEY)),
         ("must be sequences", lambda: run(static, np.zeros((4, 1)), context=1, horizon=1, key=KEY)),
         ("has no dynamics", lambda: run(static, np.ones((4, 3, 1)), context=1, horizon=1, key=KEY)),

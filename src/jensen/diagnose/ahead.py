@@ -46,7 +46,14 @@ def check_rows(model: Any, rows: Datum) -> None:
 
 
 def prepared(
-    name: str, inference: Inference, context: Any, actions: Any, *, horizon: int, num_samples: int
+    name: str,
+    inference: Inference,
+    context: Any,
+    actions: Any,
+    *,
+    horizon: int,
+    num_samples: int,
+    where: str = "pass actions=",
 ) -> tuple[Inference, Datum]:
     """Check contexts and what is asked of them.
 
@@ -57,6 +64,7 @@ def prepared(
         actions: Those of the context and of the steps to come; by default what the data holds in ``cond``.
         horizon: Steps to go on.
         num_samples: Continuations of every sequence.
+        where: How the caller takes actions, for messages.
 
     Returns:
         The inference and the contexts, ``cond`` holding all actions, about the origin of the model's frame.
@@ -74,7 +82,7 @@ def prepared(
         )
     if data.x.ndim != 3:
         raise InputError(f"{name}: context must be sequences (N, T, D), got shape {data.x.shape}")
-    _check_actions(name, model, data, actions, horizon)
+    _check_actions(name, model, data, actions, horizon, where)
     length = data.x.shape[1]
     last = length if data.lengths is None else int(data.lengths.max())
     known = model.num_steps if isinstance(model, LinearGaussianSSM) else None
@@ -98,7 +106,7 @@ def enters_own_step(model: Any) -> bool:
     return not isinstance(model, HasRecurrence)
 
 
-def _check_actions(name: str, model: Any, data: Data, actions: Any, horizon: int) -> None:
+def _check_actions(name: str, model: Any, data: Data, actions: Any, horizon: int, where: str) -> None:
     if actions is not None:
         n, t = data.x.shape[:2]
         shape, needed = np.shape(actions), t + horizon - (not enters_own_step(model))
@@ -111,7 +119,7 @@ def _check_actions(name: str, model: Any, data: Data, actions: Any, horizon: int
     dim = model.cond_dim if isinstance(model, HasRecurrence) else model.input_dim
     if dim:
         kind, what = type(model).__name__, "inputs" if enters_own_step(model) else "actions"
-        raise InputError(f"{name}: {kind} takes {what} of length {dim}; pass actions=, past and to come")
+        raise InputError(f"{name}: {kind} takes {what} of length {dim}; {where}, past and to come")
 
 
 def past(datum: Datum) -> Datum:

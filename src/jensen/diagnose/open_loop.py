@@ -145,7 +145,13 @@ def open_loop(
         mask=None if windows.mask is None else windows.mask[:, :length],
     )
     moved, ready = prepared(
-        "open_loop", inference, contexts, windows.cond, horizon=horizon, num_samples=num_samples
+        "open_loop",
+        inference,
+        contexts,
+        windows.cond,
+        horizon=horizon,
+        num_samples=num_samples,
+        where="give fit.Data(x, cond=)",
     )
     size = 4 * num_samples * horizon * data.data_dim
     args = (horizon, num_samples)

@@ -16,7 +16,7 @@ PAGES = Path(__file__).resolve().parents[3] / "docs" / "models"
 def test_the_example_prints_what_the_page_says(name):
     text = (PAGES / f"{name}.md").read_text()
     (block,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)
-    said = [line.split("   # ")[1].split(":")[0] for line in block.splitlines() if line.startswith("print")]
+    said = [line.split("  # ")[1].split(":")[0] for line in block.splitlines() if line.startswith("print")]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(block, name, "exec"), {})
