@@ -1,6 +1,6 @@
 """The lower half of a binarized digit given its upper half: a conditional VAE, and a net without latents.
 
-    JENSEN_DATA=... python bench/mnist_halves.py --epochs 60 --pictures /tmp/halves.png
+    JENSEN_DATA=... python bench/mnist_halves.py --epochs 60 --pictures halves.png
 
 Both have hidden layers of 2×400; the conditional VAE has z = 30 under a learned p(z | upper half). The bound
 and the estimate of ``--samples`` importance-weighted draws are those of test rows, in nats per row of 392
