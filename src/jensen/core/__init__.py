@@ -1,6 +1,6 @@
 """The four sockets, and what passes between them. Bookkeeping only."""
 
-from jensen.core.datum import Carried, Datum, End
+from jensen.core.datum import Carried, Datum, End, real_steps_of
 from jensen.core.draws import independent_draws, score
 from jensen.core.gradient import AbstractGradient, Estimate
 from jensen.core.inference import Inference
@@ -70,6 +70,7 @@ __all__ = [
     "independent_draws",
     "inputs_of",
     "live",
+    "real_steps_of",
     "score",
     "state_before",
     "worst",

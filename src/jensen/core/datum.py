@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
+import numpy as np
 
 from jensen.typing import PyTree, Shaped
 
@@ -59,3 +60,10 @@ class Datum(eqx.Module):
     weight: Shaped[Any, "*batch"] | None = None
     burn_in: Shaped[Any, "*batch"] | None = None
     carried: Carried | None = None
+
+
+def real_steps_of(rows: Datum) -> np.ndarray:
+    """Return which steps of stacked sequences are real, (N, T). Host code."""
+    n, t = np.shape(rows.x)[:2]
+    steps = np.full(n, t) if rows.steps is None else np.asarray(rows.steps)
+    return np.arange(t) < steps[:, None]

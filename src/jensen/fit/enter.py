@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import ChecksData, Datum, IndexesData, Inference, SharesLatent
+from jensen.core import ChecksData, Datum, IndexesData, Inference, SharesLatent, real_steps_of
 from jensen.errors import InputError, JensenWarning
 from jensen.models.conditional import HasCondFrame
 from jensen.models.static import HasFrame
@@ -152,7 +152,7 @@ def real_entries(rows: Datum) -> np.ndarray:
     seen = np.ones(shape, bool) if rows.mask is None else np.asarray(rows.mask)
     if rows.steps is None:
         return seen
-    real = np.arange(shape[1]) < np.asarray(rows.steps)[:, None]
+    real = real_steps_of(rows)
     return seen & real.reshape(*real.shape, *[1] * (len(shape) - 2))
 
 

@@ -13,17 +13,17 @@ from jensen.core import (
     AbstractInference,
     AbstractModel,
     Datum,
-    HasCondition,
     HasFamily,
     HoldsLatent,
     InitializesFromData,
     Verdict,
+    real_steps_of,
 )
 from jensen.dist import AbstractDistribution, real_steps
 from jensen.errors import InputError, check_key
 from jensen.families import AbstractFamily
 from jensen.nets import MLP, Frame
-from jensen.posteriors.rules import family_matches_prior, no_paths
+from jensen.posteriors.rules import family_matches_prior, no_paths, same_condition
 from jensen.typing import Array, Float, PRNGKey
 
 
@@ -126,20 +126,11 @@ class Pooled(HasFamily, InitializesFromData):
         name = type(model).__name__
         if not isinstance(model, HoldsLatent):
             return Verdict("refused", f"Pooled: {name} has no steps to pool; use posteriors.Amortized")
-        if isinstance(model, HasCondition) and model.cond_dim != self.cond_dim:
-            return Verdict(
-                "refused",
-                f"Pooled reads {self.cond_dim} columns of cond, {name} has {model.cond_dim}; "
-                f"use posteriors.Pooled(..., cond_dim={model.cond_dim})",
-            )
-        return matches
+        return same_condition(self, model) or matches
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Pooled:
         """Standardize the columns over the real steps of the training data."""
-        x = np.asarray(rows.x)
-        real = np.ones(x.shape[:2], bool)
-        if rows.steps is not None:
-            real = np.arange(x.shape[1]) < np.asarray(rows.steps)[:, None]
+        x, real = np.asarray(rows.x), real_steps_of(rows)
         mask = None if rows.mask is None else np.asarray(rows.mask)[real]
         new = eqx.tree_at(
             lambda q: (q.frame, q.initialized), self, (Frame.standardizing(x[real], mask, None), True)

@@ -70,6 +70,12 @@ def reads_condition(posterior: Any, model: Any) -> Verdict | None:
     name, kind = type(posterior).__name__, type(model).__name__
     if isinstance(model, HoldsLatent):
         return Verdict("refused", f"{name}: {kind} has one z behind many rows; use posteriors.Pooled")
+    return same_condition(posterior, model)
+
+
+def same_condition(posterior: Any, model: Any) -> Verdict | None:
+    """Refuse a network that reads another number of columns of the condition than the model."""
+    name, kind = type(posterior).__name__, type(model).__name__
     if isinstance(model, HasCondition) and model.cond_dim != posterior.cond_dim:
         return Verdict(
             "refused",

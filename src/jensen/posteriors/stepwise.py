@@ -18,6 +18,7 @@ from jensen.core import (
     InitializesFromData,
     Verdict,
     inputs_of,
+    real_steps_of,
     state_before,
 )
 from jensen.dist import RelaxablePath, Reparameterized, ReparameterizedPath, real_steps
@@ -71,10 +72,10 @@ class Encoder(eqx.Module):
     def started(self, rows: Datum) -> "Encoder":
         """Take the centre and one common scale from the real steps of the training sequences."""
         x = np.asarray(rows.x)[..., : self.seen_dim]
-        t, d = x.shape[1:]
+        d = x.shape[-1]
         seen = np.ones(x.shape, bool) if rows.mask is None else np.asarray(rows.mask)[..., : self.seen_dim]
         if rows.steps is not None:
-            seen = seen & (np.arange(t) < np.asarray(rows.steps)[:, None])[..., None]
+            seen = seen & real_steps_of(rows)[..., None]
         x, seen = x.reshape(-1, d), seen.reshape(-1, d)
         mean = column_means(x, seen, None)
         inside = x[seen]

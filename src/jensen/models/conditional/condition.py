@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import Datum, HasCondition
+from jensen.core import Datum, HasCondition, real_steps_of
 from jensen.errors import InputError
 from jensen.nets import Frame
 from jensen.typing import Array, Float
@@ -80,9 +80,7 @@ def cond_frame_of(rows: Datum) -> Frame:
     weight = None if rows.weight is None else np.asarray(rows.weight)
     if cond.ndim == 2:
         return Frame.standardizing(cond, None, weight)
-    real = np.ones(cond.shape[:2], bool)
-    if rows.steps is not None:
-        real = np.arange(cond.shape[1]) < np.asarray(rows.steps)[:, None]
+    real = real_steps_of(rows)
     each = None if weight is None else np.broadcast_to(weight[:, None], real.shape)[real]
     return Frame.standardizing(cond[real], None, each)
 

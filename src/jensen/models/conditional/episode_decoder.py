@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import Datum, HoldsLatent
+from jensen.core import Datum, HoldsLatent, real_steps_of
 from jensen.dist import AbstractDensity, AbstractObservation, log_prob_observed, real_steps
 from jensen.errors import InputError, check_key
 from jensen.models import likelihoods, priors
@@ -165,10 +165,7 @@ class Steps(AbstractObservation):
 
 def _as_rows(rows: Datum) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return the real steps as rows (M, A), with their mask and weights."""
-    x = np.asarray(rows.x)
-    real = np.ones(x.shape[:2], bool)
-    if rows.steps is not None:
-        real = np.arange(x.shape[1]) < np.asarray(rows.steps)[:, None]
+    x, real = np.asarray(rows.x), real_steps_of(rows)
     mask = None if rows.mask is None else np.asarray(rows.mask)[real]
     weight = None
     if rows.weight is not None:

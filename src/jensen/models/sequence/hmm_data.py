@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jensen.core import Datum
+from jensen.core import Datum, real_steps_of
 from jensen.errors import InputError
 
 PSEUDO = 1.0
@@ -29,7 +29,7 @@ def check_sequences(rows: Datum, input_dim: int) -> np.ndarray:
         if shape != (*x.shape[:2], input_dim):
             wanted = (*x.shape[:2], input_dim)
             raise InputError(f"HMM: cond must hold inputs {wanted}, one row for every step of x; got {shape}")
-    seen = np.broadcast_to(real_steps(rows)[..., None], x.shape)
+    seen = np.broadcast_to(real_steps_of(rows)[..., None], x.shape)
     if rows.mask is not None:
         seen = seen & np.asarray(rows.mask)
     if not seen.any():
@@ -37,16 +37,9 @@ def check_sequences(rows: Datum, input_dim: int) -> np.ndarray:
     return seen
 
 
-def real_steps(rows: Datum) -> np.ndarray:
-    """Return which steps are real, (N, T)."""
-    n, t = np.shape(rows.x)[:2]
-    steps = np.full(n, t) if rows.steps is None else np.asarray(rows.steps)
-    return np.arange(t) < steps[:, None]
-
-
 def flat_steps(rows: Datum) -> tuple[Datum, np.ndarray]:
     """Return all real steps as rows of their own, and which of them end a sequence."""
-    real = real_steps(rows)
+    real = real_steps_of(rows)
     n, t = real.shape
     weight = np.ones(n) if rows.weight is None else np.asarray(rows.weight, np.float64)
     ends = np.zeros((n, t), bool)
