@@ -3,6 +3,7 @@
 from jensen.fit.batches import ByLength, CarriedWindows, Windows
 from jensen.fit.best_of import best_of
 from jensen.fit.data import Data
+from jensen.fit.dynamic import DynamicBinarization
 from jensen.fit.em import em
 from jensen.fit.evaluate import evaluate
 from jensen.fit.gradient import gradient
@@ -17,6 +18,7 @@ __all__ = [
     "CarriedWindows",
     "Converged",
     "Data",
+    "DynamicBinarization",
     "Fitted",
     "History",
     "JSONLines",

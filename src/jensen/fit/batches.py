@@ -1,4 +1,4 @@
-"""Batches of sequences: windows of long ones, or sequences of like length."""
+"""How batches are made: windows of long sequences, sequences of like length, fresh bits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from jensen.core import IndexesData, Inference
 from jensen.dist import AbstractRecurrentPath
 from jensen.errors import InputError
 from jensen.fit.data import Data
+from jensen.fit.dynamic import DynamicBinarization
 from jensen.fit.lanes import Lanes, check_carried
 from jensen.fit.plans import AbstractPlan, AllRows, LikeLengths, SomeRows, SomeWindows
 from jensen.gradients import Analytic
@@ -185,7 +186,7 @@ class ByLength:
         return LikeLengths(batch_size, tuple(batches.tolist()), tuple(needed[np.array(ends) - 1].tolist()))
 
 
-Batches = Windows | CarriedWindows | ByLength
+Batches = Windows | CarriedWindows | ByLength | DynamicBinarization
 
 
 def plan_of(batches: Batches | None, data: Data, batch_size: int | None) -> AbstractPlan:
@@ -197,8 +198,8 @@ def plan_of(batches: Batches | None, data: Data, batch_size: int | None) -> Abst
     if batches is not None:
         if not isinstance(batches, Batches):
             raise InputError(
-                f"batches={batches!r}: give fit.Windows(...), fit.CarriedWindows(...), fit.ByLength(...), or "
-                "nothing"
+                f"batches={batches!r}: give fit.Windows(...), fit.CarriedWindows(...), fit.ByLength(...), "
+                "fit.DynamicBinarization(), or nothing"
             )
         return batches.plan(data, batch_size)
     if batch_size is None:

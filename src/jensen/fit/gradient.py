@@ -14,6 +14,7 @@ from jensen.fit.batches import Batches, check_plan, plan_of
 from jensen.fit.chunk import Program, State, chunk_length, start
 from jensen.fit.course import JUDGE_STEPS, Calendar, Course, Validation, checkpoint_period
 from jensen.fit.data import Data
+from jensen.fit.dynamic import DynamicBinarization
 from jensen.fit.enter import centred, to_device, uncentred
 from jensen.fit.evaluate import Blocks
 from jensen.fit.explain import explain
@@ -60,7 +61,8 @@ def gradient(
         batch_size: Rows a step, at most N; an epoch is ⌊N / batch_size⌋ steps. All rows by default.
         batches: Of sequences, ``fit.Windows(50)`` for windows instead of whole ones, ``batch_size`` of them a
             step; ``fit.CarriedWindows(50)`` for windows that each go on from the one before; or
-            ``fit.ByLength()`` for batches of like length. Rows drawn at random by default.
+            ``fit.ByLength()`` for batches of like length. Of intensities, ``fit.DynamicBinarization()`` for
+            bits drawn anew at each step. Rows drawn at random by default.
         validation: Rows held out; their bound is taken after every epoch (of at least 100 steps, where steps
             are counted), with the same noise each time.
         stop: A rule that may end the fit early, ``fit.Patience`` or ``fit.Converged``.
@@ -93,7 +95,7 @@ def gradient(
     data = Data.of(x)
     _check_options(epochs, steps, stop, validation)
     plan = plan_of(batches, data, batch_size)
-    check_fits(inference, data)
+    check_fits(inference, batches.seen(data) if isinstance(batches, DynamicBinarization) else data)
     check_plan(inference, plan)
     to_start, to_fit, to_validate = jax.random.split(key, 3)
     begun = start_from(inference, data, trainable, key=to_start)
