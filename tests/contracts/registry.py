@@ -123,6 +123,7 @@ GRADIENTS = {
     "Relaxed": gradients.Relaxed,
     "DisARM": gradients.DisARM,
     "HeldDraws": gradients.HeldDraws,
+    "REBAR": gradients.REBAR,
 }
 OF_ROWS = {
     "Renyi": lambda: objectives.Renyi(0.5, num_samples=2),

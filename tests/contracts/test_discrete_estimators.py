@@ -12,7 +12,7 @@ import pytest
 
 from jensen import dist, gradients, objectives
 from jensen.core import Losses, Verdict
-from jensen.gradients import disarm
+from jensen.gradients import disarm, rebar
 
 from . import small
 from .checker import LIMIT, compare, exact_gradient
@@ -226,3 +226,65 @@ def test_verdicts_name_what_fits():
         discrete("bernoulli", "global", objectives.Renyi(0.5, num_samples=2), LOO)
     verdict = discrete("bernoulli", "per-datum", objectives.PIWAE(4, groups=2), LOO).check()
     assert verdict == Verdict("biased", "PIWAE follows two losses, the gradient of no one bound")
+
+
+# ---------------------------------------------------------------- REBAR
+
+REBARS = {
+    "bits": ("bernoulli", "per-datum", objectives.ELBO(1)),
+    "bits, sampled": ("bernoulli", "global", objectives.ELBO(2, kl="sampled")),
+    "bits, iwae": ("bernoulli", "per-datum", objectives.IWAE(2)),
+    "one-hot": ("one-hot", "amortized", objectives.ELBO(1, kl="sampled")),
+}
+
+
+@pytest.mark.parametrize("name", REBARS)
+def test_rebar_is_unbiased_and_quieter_than_no_baseline(name):
+    latent, posterior, objective = REBARS[name]
+    inference = discrete(latent, posterior, objective, gradients.REBAR(0.5))
+    assert inference.check().kind == "unbiased"
+    truth = truth_of(inference, discrete_loss, small.BINARY)
+    ours, plain = seen(inference, truth), seen(inference, truth, gradient=gradients.ScoreFunction())
+    print(f"variance over no baseline: {ours.variance / plain.variance:.3f}")
+    assert ours.worst < LIMIT and ours.variance < 0.5 * plain.variance
+
+
+def test_rebar_whose_relaxation_forgets_the_bit_is_flagged(monkeypatch):
+    monkeypatch.setattr(rebar, "soft_given", lambda law, tau, *, key: rebar.soft(law, tau, key=key))
+    inference = discrete("bernoulli", "per-datum", objectives.ELBO(1), gradients.REBAR(0.5))
+    assert seen(inference, truth_of(inference, discrete_loss, small.BINARY)).worst > LIMIT
+
+
+@pytest.mark.parametrize(
+    "law", [dist.Bernoulli(jnp.array([0.7, -1.5])), dist.OneHot(jnp.array([[0.7, -1.0, 0.2]]))]
+)
+def test_given_its_hardening_a_relaxed_sample_is_distributed_as_ever(law):
+    keys, tau = jax.random.split(jax.random.key(0), 20_000), jnp.asarray(0.7)
+    free = jax.vmap(lambda k: rebar.soft(law, tau, key=k))(keys)
+    tied = jax.vmap(lambda k: rebar.soft_given(law, tau, key=k))(keys)
+    hard = jax.vmap(lambda k: law.sample_and_log_prob(key=k)[0])(keys)
+    rounded = tied > 0.5 if isinstance(law, dist.Bernoulli) else jnp.argmax(tied, -1) == jnp.argmax(hard, -1)
+    assert (rounded == (hard > 0.5 if isinstance(law, dist.Bernoulli) else True)).all()
+    np.testing.assert_allclose(
+        jnp.quantile(tied, DECILES, axis=0), jnp.quantile(free, DECILES, axis=0), atol=0.025
+    )
+
+
+DECILES = jnp.linspace(0.1, 0.9, 9)
+
+
+def test_rebar_learns_how_much_to_trust_its_relaxation():
+    inference = discrete("bernoulli", "per-datum", objectives.ELBO(1), gradients.REBAR(0.5, decay=0.9))
+    memory = inference.gradient.init(inference)
+    assert float(memory.scale()) == 1.0
+
+    @jax.jit
+    def after(memory, key):
+        rest = {"key": key, "step": jnp.asarray(0), "num_data": small.NUM_DATA, "state": memory}
+        return inference.gradient(inference, small.BINARY, **rest).state
+
+    scales = []
+    for key in jax.random.split(jax.random.key(0), 200):
+        memory = after(memory, key)
+        scales.append(float(memory.scale()))
+    assert 0.1 < np.mean(scales[100:]) < 1.9
