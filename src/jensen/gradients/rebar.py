@@ -15,7 +15,7 @@ from jensen.errors import InputError
 from jensen.gradients.baselines import NoBaseline
 from jensen.gradients.common import Evaluation, couples_data, descend, make_draws
 from jensen.gradients.relaxed import soft
-from jensen.typing import Array, Float, Int, PRNGKey, PyTree, Scalar, Schedule
+from jensen.typing import Array, Float, Int, PRNGKey, Scalar, Schedule
 
 Relax = Callable[..., Float[Array, "d"]]
 
@@ -27,7 +27,7 @@ class Fitness(NamedTuple):
     alone: Scalar
 
     def scale(self) -> Scalar:
-        """Return η = −E[a·h]/E[h·h], which makes a + η h least noisy, within [0, 2]; 1 before the first step."""
+        """Return η = −E[a·h]/E[h·h], at which a + η h is least noisy, within [0, 2]; 1 before any step."""
         known = self.alone > 0
         return jnp.where(known, jnp.clip(-self.together / jnp.where(known, self.alone, 1.0), 0.0, 2.0), 1.0)
 
@@ -42,8 +42,8 @@ class REBAR(AbstractGradient):
 
     b is the discrete sample, z the relaxed sample of the same noise, z̃ a relaxed sample drawn afresh given b:
     where the relaxation is good, f(z̃) cancels what of f(b) is noise, and ∇f(z) − ∇f(z̃) puts back its mean.
-    The gradient is taken in q's logits. η is the best constant for the steps before this one, from two running
-    means; τ is fixed, or follows a schedule. Needs one draw; costs about three passes.
+    The gradient is taken in q's logits. η is the constant that was best in the steps before this one, from two
+    running means; τ is fixed, or follows a schedule. Needs one draw; costs about three passes.
 
     Args:
         temperature: τ of the relaxation, a number or a function of the step.
