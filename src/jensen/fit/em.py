@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -220,25 +221,47 @@ class _Course:
 
 def _climb(model: Any, free: PyTree, blocks: Blocks, course: _Course) -> Any:
     """Take EM steps until the course is done; return the model whose bound is the last."""
-    frame = model.frame if isinstance(model, HasFrame) else None
-    if frame is not None:
-        model = _with_frame(model, Frame.identity(len(frame.shift)))
-    given = model.cond_frame if isinstance(model, HasCondFrame) else None
-    if isinstance(model, HasCondFrame):
-        model = _reading_in(model, Frame(jnp.zeros_like(model.cond_frame.shift), model.cond_frame.scale))
+    inside = begin = entered(model)
     with Progress(course.steps) as bar:
         try:
-            while True:
-                new, total = _step(model, free, blocks.rows)
-                bound = float(np.asarray(total, np.float64).sum()) / blocks.total - blocks.log_scale
+            for at, bound, _ in ascent(begin, free, blocks):
+                inside = at
                 if course.done(bound):
                     break
                 bar.show(len(course.bounds) - 1, bound, None)
-                model = new
         except KeyboardInterrupt:
             course.reason = "interrupted"
-    model = model if given is None else _reading_in(model, given)
-    return model if frame is None else _with_frame(model, frame)
+    return left(inside, model)
+
+
+def ascent(model: Any, free: PyTree, blocks: Blocks) -> Iterator[tuple[Any, float, Any]]:
+    """Take EM steps without end: yield a model, its mean log p(x) in nats, and the model one step further.
+
+    Args:
+        model: Where to begin, ``entered``.
+        free: A tree like the model of booleans: what may change.
+        blocks: All rows.
+    """
+    while True:
+        new, total = _step(model, free, blocks.rows)
+        yield model, float(np.asarray(total, np.float64).sum()) / blocks.total - blocks.log_scale, new
+        model = new
+
+
+def entered(model: Any) -> Any:
+    """Return the model as it speaks of rows that ``Blocks`` has standardized and centred."""
+    if isinstance(model, HasFrame):
+        model = _with_frame(model, Frame.identity(len(model.frame.shift)))
+    if isinstance(model, HasCondFrame):
+        model = _reading_in(model, Frame(jnp.zeros_like(model.cond_frame.shift), model.cond_frame.scale))
+    return model
+
+
+def left(model: Any, outside: Any) -> Any:
+    """Return the model in the frames of ``outside`` again."""
+    if isinstance(outside, HasCondFrame):
+        model = _reading_in(model, outside.cond_frame)
+    return _with_frame(model, outside.frame) if isinstance(outside, HasFrame) else model
 
 
 def _with_frame(model: Any, frame: Frame) -> Any:
