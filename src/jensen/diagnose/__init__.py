@@ -1,6 +1,8 @@
 """How tight the bound is, whether latents are used, and how noisy the gradient is."""
 
+from jensen.diagnose.calibration import Calibration, calibration
 from jensen.diagnose.collapse import Collapse, collapse
+from jensen.diagnose.estimators import EstimatorRow, GradientComparison, compare_gradients
 from jensen.diagnose.estimate import Effort, Estimate
 from jensen.diagnose.evidence import Evidence, evidence
 from jensen.diagnose.gap import Gap, gap
@@ -11,16 +13,21 @@ from jensen.diagnose.simulated import Bracket
 
 __all__ = [
     "Bracket",
+    "Calibration",
     "Collapse",
     "Effort",
     "Estimate",
+    "EstimatorRow",
     "Evidence",
     "Gap",
+    "GradientComparison",
     "GradientNoise",
     "OpenLoop",
     "Progress",
     "Silent",
+    "calibration",
     "collapse",
+    "compare_gradients",
     "evidence",
     "gap",
     "gradient_noise",
