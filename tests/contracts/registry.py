@@ -36,6 +36,8 @@ FAMILIES = {
 PRIORS = {
     "StandardNormal": lambda: models.priors.StandardNormal(LATENT),
     "LearnedGaussian": lambda: models.priors.LearnedGaussian(LATENT),
+    "MixtureOfGaussians": lambda: models.priors.MixtureOfGaussians(LATENT, 2, key=KEY),
+    "VampPrior": lambda: models.priors.VampPrior(LATENT, DIM, 2, key=KEY),
     "Categorical": lambda: models.priors.Categorical(CLASSES),
     "OneHot": lambda: models.priors.OneHot(CLASSES),
     "Bernoulli": lambda: models.priors.Bernoulli(LATENT),
@@ -75,6 +77,7 @@ MODELS = {
         DIM, LATENT, likelihood="bernoulli", decoder=(), width=2, key=KEY
     ),
     "RSSM": lambda: rssm(families.DiagGaussian(LATENT)),
+    "LogDensity": lambda: models.LogDensity(lambda z: -0.5 * jnp.sum(z**2), LATENT),
 }
 
 
@@ -148,6 +151,8 @@ MORE_MODELS = {
         DIM, COND, widths=(), prior=models.priors.StandardNormal(LATENT), key=KEY
     ),
 }
+LIKE_ANOTHER = {"Decoder(MixtureOfGaussians)"}
+"""Judged as one with the same law of its prior is: left to the slow tests."""
 MORE_OBJECTIVES = {
     "ELBO(1)": lambda: objectives.ELBO(),
     "ELBO(sampled)": lambda: objectives.ELBO(2, kl="sampled"),

@@ -92,7 +92,11 @@ def gradient_of(inference: Inference, datum):
     return params, lambda p: jax.grad(surrogate, has_aux=True)(p)
 
 
-@pytest.mark.parametrize("name", MODELS)
+def marked(name):
+    return pytest.param(name, marks=[pytest.mark.slow] if name in registry.LIKE_ANOTHER else [])
+
+
+@pytest.mark.parametrize("name", [marked(name) for name in MODELS])
 def test_every_combination_is_right_or_refused(name):
     model = MODELS[name]()
     datum = registry.datum_for(model)

@@ -14,7 +14,13 @@ import jax
 
 from jensen.core.datum import Datum
 from jensen.core.gradient import AbstractGradient
-from jensen.core.model import AbstractLatentModel, AbstractModel, InitializesFromData, live
+from jensen.core.model import (
+    AbstractLatentModel,
+    AbstractModel,
+    InitializesFromData,
+    LooksAtPosterior,
+    live,
+)
 from jensen.core.objective import AbstractObjective, LogMeanOfWeights
 from jensen.core.posterior import AbstractPosterior, SharesLatent
 from jensen.core.verdict import AbstractInference, Verdict, worst
@@ -91,6 +97,8 @@ class Inference(AbstractInference):
         if inferred.kind == "refused":
             return inferred  # the others would judge a law that is not there
         verdicts = [inferred, self.objective.rule(self), self.gradient.rule(self)]
+        if isinstance(self.model, LooksAtPosterior):
+            verdicts.append(self.model.rule(self))
         if own:
             why = f"{', '.join(own)}: not jensen's own, so nothing here vouches for its gradient"
             verdicts.append(Verdict("unverified", why))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 
 from jensen.core.datum import Datum
+from jensen.core.verdict import AbstractInference, Verdict
 from jensen.dist import AbstractDensity, AbstractDistribution, AbstractObservation, AbstractRecurrence, Draw
 from jensen.typing import Array, Float, Int, PRNGKey, PyTree, Scalar
 
@@ -124,11 +125,15 @@ class HasRecurrence(AbstractCarryModel, HasLatentDim, AbstractRecurrence):
 
 
 class LooksAtPosterior(AbstractModel):
-    """A model whose prior is made from the live posterior (VampPrior) without owning it."""
+    """A model whose prior may be made from the live posterior (VampPrior) without owning it."""
 
     @abstractmethod
     def looking_at(self, posterior: Any) -> AbstractModel:
         """Return the model with its prior made from this posterior."""
+
+    @abstractmethod
+    def rule(self, inference: AbstractInference) -> Verdict:
+        """Judge the posterior, from which the prior is to be made."""
 
 
 class HasExactEvidence(AbstractModel):
@@ -187,6 +192,16 @@ class InitializesFromData(eqx.Module):
     @abstractmethod
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> "InitializesFromData":
         """Return a copy started from the data, with ``initialized`` set. Host code; rows are numpy arrays."""
+
+
+class HoldsData(AbstractModel):
+    """A model of one datum that it holds itself, or of none: fits are given ``None`` in place of rows.
+
+    Attributes:
+        latent_dim: Length of z, a vector of unconstrained numbers.
+    """
+
+    latent_dim: eqx.AbstractVar[int]
 
 
 class ChecksData(AbstractModel):

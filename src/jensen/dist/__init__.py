@@ -12,6 +12,7 @@ from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, FullGaussian, L
 from jensen.dist.joined import JoinedRow, means_by_kind, row_of_means
 from jensen.dist.kl import has_kl, kl_divergence, kl_per_dimension, register_kl
 from jensen.dist.levels import DiscretizedLogisticRow
+from jensen.dist.mixture import Mixture
 from jensen.dist.observation import (
     AbstractObservation,
     BernoulliRow,
@@ -79,6 +80,7 @@ __all__ = [
     "JointGaussianRow",
     "LowRankGaussian",
     "MarkovPath",
+    "Mixture",
     "NegativeBinomialRow",
     "OneHot",
     "OneHotThrough",

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import Datum, InitializesFromData
+from jensen.core import Datum
 from jensen.dist import AbstractDensity, AbstractObservation, log_prob_observed
 from jensen.errors import InputError, check_key
 from jensen.models import likelihoods, priors
 from jensen.models.conditional.condition import HasCondFrame, check_cond, check_sizes, cond_frame_of
-from jensen.models.static.decoding import AbstractDecoder, Parts, checked_parts
+from jensen.models.static.decoding import AbstractDecoder, Parts, checked_parts, started_prior
 from jensen.nets import MLP, Frame
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
@@ -180,10 +180,3 @@ def conditional_parts(
     if isinstance(prior, priors.ConditionalGaussian) and prior.cond_dim != cond_dim:
         raise InputError(f"{name}: cond_dim={cond_dim}, but the prior reads {prior.cond_dim} columns")
     return checked_parts(name, data_dim, latent_dim, likelihood, prior)
-
-
-def started_prior(prior: priors.AbstractPrior, rows: Datum, *, key: PRNGKey) -> Any:
-    """Return the prior, started from the data if it can be and was not yet."""
-    if isinstance(prior, InitializesFromData) and not prior.initialized:
-        return prior.initialize_from(rows, key=key)
-    return prior

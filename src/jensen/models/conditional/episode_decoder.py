@@ -15,8 +15,8 @@ from jensen.dist import AbstractDensity, AbstractObservation, log_prob_observed,
 from jensen.errors import InputError, check_key
 from jensen.models import likelihoods, priors
 from jensen.models.conditional.condition import HasCondFrame, check_cond, cond_frame_of
-from jensen.models.conditional.conditional_decoder import conditional_parts, started_prior
-from jensen.models.static.decoding import AbstractDecoder
+from jensen.models.conditional.conditional_decoder import conditional_parts
+from jensen.models.static.decoding import AbstractDecoder, started_prior
 from jensen.nets import MLP, Frame
 from jensen.typing import Array, Float, PRNGKey, Scalar
 

@@ -1,16 +1,21 @@
 """Priors over latents, for any model that takes one."""
 
-from jensen.models.priors.base import AbstractPrior
+from jensen.models.priors.base import AbstractLivePrior, AbstractPrior
 from jensen.models.priors.conditional import ConditionalGaussian
 from jensen.models.priors.discrete import Bernoulli, Categorical, OneHot
 from jensen.models.priors.gaussian import LearnedGaussian, StandardNormal
+from jensen.models.priors.mixture import MixtureOfGaussians
+from jensen.models.priors.vamp import VampPrior
 
 __all__ = [
+    "AbstractLivePrior",
     "AbstractPrior",
     "Bernoulli",
     "Categorical",
     "ConditionalGaussian",
     "LearnedGaussian",
+    "MixtureOfGaussians",
     "OneHot",
     "StandardNormal",
+    "VampPrior",
 ]

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 
+from jensen.core import AbstractInference, Verdict
 from jensen.dist import AbstractDensity
 from jensen.errors import InputError
 from jensen.typing import Array, Float
@@ -24,6 +25,18 @@ class AbstractPrior(eqx.Module):
     @abstractmethod
     def features(self, z: Any) -> Float[Array, "d"]:
         """Write z as the vector a decoder network reads, length ``latent_dim``."""
+
+
+class AbstractLivePrior(AbstractPrior):
+    """A prior made from the posterior as it is at the moment; models look at the posterior on its behalf."""
+
+    @abstractmethod
+    def looking_at(self, posterior: Any) -> AbstractPrior:
+        """Return the prior this posterior makes."""
+
+    @abstractmethod
+    def rule(self, inference: AbstractInference) -> Verdict:
+        """Judge whether the posterior can make it."""
 
 
 def at_least(name: str, value: int, least: int) -> None:

@@ -4,6 +4,7 @@ from jensen.models.static.decoder import Decoder
 from jensen.models.static.factor_analysis import FactorAnalysis
 from jensen.models.static.framed import HasFloor, HasFrame
 from jensen.models.static.gaussian import Gaussian
+from jensen.models.static.log_density import LogDensity
 from jensen.models.static.mixture import GaussianMixture
 from jensen.models.static.ppca import ProbabilisticPCA
 
@@ -14,5 +15,6 @@ __all__ = [
     "GaussianMixture",
     "HasFloor",
     "HasFrame",
+    "LogDensity",
     "ProbabilisticPCA",
 ]

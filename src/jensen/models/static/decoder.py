@@ -13,7 +13,7 @@ from jensen.core import Datum
 from jensen.dist import AbstractDensity, AbstractObservation, log_prob_observed
 from jensen.errors import InputError, check_key
 from jensen.models import likelihoods, priors
-from jensen.models.static.decoding import AbstractDecoder, checked_parts
+from jensen.models.static.decoding import AbstractDecoder, checked_parts, started_prior
 from jensen.nets import MLP
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
@@ -69,6 +69,10 @@ class Decoder(AbstractDecoder):
         prior, family = checked_parts("Decoder", data_dim, latent_dim, likelihood, prior)
         if isinstance(prior, priors.ConditionalGaussian):
             raise InputError("Decoder: its prior reads a condition; use models.ConditionalDecoder")
+        if isinstance(prior, priors.VampPrior) and prior.data_dim != data_dim:
+            raise InputError(
+                f"Decoder: data_dim={data_dim}, but the prior's pseudo-inputs have {prior.data_dim} columns"
+            )
         if net is None:
             net = MLP(prior.latent_dim, family.num_params, widths, activation=activation, key=key)
         self.net = net
@@ -100,4 +104,8 @@ class Decoder(AbstractDecoder):
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Decoder:
         """Start at the column means; a net of the user's own keeps its bias."""
         family, net = self.decoding(np.asarray(rows.x), rows.mask, rows.weight)
-        return eqx.tree_at(lambda m: (m.likelihood_family, m.net, m.initialized), self, (family, net, True))
+        return eqx.tree_at(
+            lambda m: (m.likelihood_family, m.net, m.prior, m.initialized),
+            self,
+            (family, net, started_prior(self.prior, rows, key=key), True),
+        )

@@ -9,12 +9,15 @@ import jax
 import numpy as np
 
 from jensen.core import (
+    AbstractInference,
     ChecksData,
     Datum,
     HasLatentDim,
     HasObservation,
     InitializesFromData,
+    LooksAtPosterior,
     Simulates,
+    Verdict,
 )
 from jensen.dist import AbstractDensity
 from jensen.errors import InputError
@@ -23,7 +26,9 @@ from jensen.nets import MLP
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 
-class AbstractDecoder(HasObservation, HasLatentDim, Simulates, ChecksData, InitializesFromData):
+class AbstractDecoder(
+    HasObservation, HasLatentDim, Simulates, ChecksData, InitializesFromData, LooksAtPosterior
+):
     """p(x, z | c) = p(z | c) p(x | net(z, c))."""
 
     net: eqx.AbstractVar[Any]
@@ -43,6 +48,17 @@ class AbstractDecoder(HasObservation, HasLatentDim, Simulates, ChecksData, Initi
     def prior_law(self) -> type[AbstractDensity]:
         """Type of the prior."""
         return self.prior.law
+
+    def looking_at(self, posterior: Any) -> Any:
+        """Return the model with a prior that the posterior makes, where it has such a one."""
+        if not isinstance(self.prior, priors.AbstractLivePrior):
+            return self
+        return eqx.tree_at(lambda m: m.prior, self, self.prior.looking_at(posterior))
+
+    def rule(self, inference: AbstractInference) -> Verdict:
+        """Let a prior that the posterior makes judge it."""
+        live = isinstance(self.prior, priors.AbstractLivePrior)
+        return self.prior.rule(inference) if live else Verdict("exact")
 
     def log_joint(self, z: Any, datum: Datum) -> Scalar:
         """Return log p(z | c) + log p(x | z, c), in nats."""
@@ -74,6 +90,13 @@ class Parts(NamedTuple):
 
     prior: priors.AbstractPrior
     likelihood: likelihoods.AbstractLikelihood
+
+
+def started_prior(prior: priors.AbstractPrior, rows: Datum, *, key: PRNGKey) -> Any:
+    """Return the prior, started from the data if it can be and was not yet."""
+    if isinstance(prior, InitializesFromData) and not prior.initialized:
+        return prior.initialize_from(rows, key=key)
+    return prior
 
 
 def checked_parts(
