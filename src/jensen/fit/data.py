@@ -96,6 +96,8 @@ class Data:
     def of(cls, x: Any) -> Data:
         """Return x if it is ``Data`` already, a data set with all it knows of itself, else wrap it.
 
+        ``None`` becomes one datum without columns, for models that hold their own data.
+
         Example:
             >>> from jensen import datasets
             >>> Data.of(datasets.load("iris")).num_data
@@ -103,6 +105,8 @@ class Data:
         """
         if isinstance(x, cls):
             return x
+        if x is None:
+            return cls._nothing()
         if isinstance(x, PaddedSequences):
             return cls(x.x, cond=x.cond, lengths=x.lengths, mask=x.mask)
         if isinstance(x, ConditionedTable):
@@ -110,6 +114,13 @@ class Data:
         if isinstance(x, MaskedTable):
             return cls(x.x, mask=x.mask)
         return cls(x)
+
+    @classmethod
+    def _nothing(cls) -> Data:
+        """Return one datum of which nothing is seen."""
+        new = cls(np.zeros((1, 1)))
+        new.x = np.zeros((1, 0))
+        return new
 
     def __len__(self) -> int:
         return self.num_data

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import ChecksData, Datum, IndexesData, Inference, SharesLatent, real_steps_of
+from jensen.core import ChecksData, Datum, HoldsData, IndexesData, Inference, SharesLatent, real_steps_of
 from jensen.errors import InputError, JensenWarning
 from jensen.models.conditional import HasCondFrame
 from jensen.models.static import HasFrame
@@ -27,13 +27,17 @@ def check_support(model: Any, rows: Datum) -> None:
 
     Raises:
         InputError: If the number of columns is another (in scikit-learn's words), or an observed value is
-            outside the support.
+            outside the support; rows for a model that holds its own data, or none for another.
     """
+    name, nothing = type(model).__name__, np.shape(rows.x) == (1, 0)
+    if isinstance(model, HoldsData) and not nothing:
+        raise InputError(f"{name} holds its own data, {name}(..., data=): give None in place of x")
+    if nothing and not isinstance(model, HoldsData):
+        raise InputError(f"x is None: {name} needs rows")
     if not isinstance(model, ChecksData):
         return
     found, expected = rows.x.shape[-1], model.data_dim
     if found != expected:
-        name = type(model).__name__
         raise InputError(f"X has {found} features, but {name} is expecting {expected} features as input.")
     model.check_data(rows)
 
@@ -96,7 +100,7 @@ def narrowed(rows: Datum) -> Datum:
         JensenWarning: If a column lies so far from zero that float32 blurs it.
     """
     real = np.dtype(jnp.result_type(float))
-    if real == np.float32:
+    if real == np.float32 and np.size(rows.x):
         _warn_blurred("x", np.asarray(rows.x), _observed(rows))
         if isinstance(rows.cond, np.ndarray) and rows.cond.ndim > 1 and rows.cond.size:
             _warn_blurred("cond", rows.cond, None)

@@ -16,6 +16,7 @@ from jensen.models.static import (
     FactorAnalysis,
     Gaussian,
     GaussianMixture,
+    LogDensity,
     ProbabilisticPCA,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "HeteroscedasticNet",
     "LinearGaussian",
     "LinearGaussianSSM",
+    "LogDensity",
     "MixtureDensity",
     "NeuralStateSpace",
     "ProbabilisticPCA",

@@ -12,6 +12,7 @@ from jensen.core import (
     HasExactEvidence,
     HasExactPosterior,
     HasRecurrence,
+    HoldsData,
     Verdict,
 )
 from jensen.dist import AbstractDistribution, Empty
@@ -37,9 +38,9 @@ class Exact(AbstractPosterior):
         if isinstance(inference.model, HasExactPosterior | HasExactEvidence):
             return Verdict("exact")
         name = type(inference.model).__name__
-        instead = (
-            "Smoothing or Filtering"
-            if isinstance(inference.model, HasRecurrence)
-            else "Amortized or PerDatum"
-        )
+        instead = "Amortized or PerDatum"
+        if isinstance(inference.model, HasRecurrence):
+            instead = "Smoothing or Filtering"
+        if isinstance(inference.model, HoldsData):
+            instead = "Global"
         return Verdict("refused", f"Exact: {name} has no exact posterior; use {instead}")

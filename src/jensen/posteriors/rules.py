@@ -12,6 +12,7 @@ from jensen.core import (
     HasLatentDim,
     HasMarkovLatents,
     HasRecurrence,
+    HoldsData,
     HoldsLatent,
     Verdict,
 )
@@ -33,6 +34,8 @@ def family_matches_prior(family: AbstractFamily, model: Any) -> Verdict:
     if isinstance(model, HasExactEvidence) and (not latent or model.prior_law is Empty):
         name = type(model).__name__
         return Verdict("refused", f"{name} has no latents to infer; use posteriors.Exact()")
+    if isinstance(model, HoldsData):
+        return _density_matches(family, model)
     if not latent:
         return Verdict("exact")
     if isinstance(model, HasRecurrence | HasMarkovLatents):
@@ -68,6 +71,8 @@ def reads_condition(posterior: Any, model: Any) -> Verdict | None:
         model: The model.
     """
     name, kind = type(posterior).__name__, type(model).__name__
+    if isinstance(model, HoldsData):
+        return Verdict("refused", f"{name}: {kind} has no rows to infer z from; use posteriors.Global")
     if isinstance(model, HoldsLatent):
         return Verdict("refused", f"{name}: {kind} has one z behind many rows; use posteriors.Pooled")
     return same_condition(posterior, model)
@@ -94,6 +99,23 @@ def no_paths(family: AbstractFamily, where: str) -> Verdict | None:
         f"{type(family).__name__} is a family of paths, not for {where}; use families.FullGaussian, or "
         "posteriors.PerDatum on a model of sequences",
     )
+
+
+def _density_matches(family: AbstractFamily, model: HoldsData) -> Verdict:
+    name, kind = type(family).__name__, type(model).__name__
+    if refusal := no_paths(family, f"a {kind}, which has no steps"):
+        return refusal
+    if space(family.law) is not object:
+        return Verdict(
+            "refused", f"{name} family with a {kind}, whose z is a real vector; use families.FullGaussian"
+        )
+    if family.latent_dim != model.latent_dim:
+        return Verdict(
+            "refused",
+            f"{name} family of length {family.latent_dim} with a {kind} of {model.latent_dim} unconstrained "
+            f"numbers; use families.{name}(model.latent_dim)",
+        )
+    return Verdict("exact")
 
 
 def _path_matches(family: AbstractPathFamily, model: Any) -> Verdict:

@@ -1,0 +1,101 @@
+"""Where a parameter may live, and the smooth bijection from unconstrained numbers onto it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from numpyro.distributions import biject_to, constraints
+from numpyro.distributions.transforms import Transform
+
+from jensen.errors import InputError, nearest
+from jensen.typing import Array, Float, Scalar
+
+Constraint = str | tuple[float, float]
+"""A name of ``NAMES``, or the two ends of an interval."""
+
+_BY_NAME: dict[str, Any] = {
+    "real": constraints.real,
+    "positive": constraints.positive,
+    "unit": constraints.unit_interval,
+    "simplex": constraints.simplex,
+    "ordered": constraints.ordered_vector,
+    "positive_ordered": constraints.positive_ordered_vector,
+    "cholesky_correlation": constraints.corr_cholesky,
+}
+NAMES = tuple(_BY_NAME)
+_LEAST_AXES = {"simplex": 1, "ordered": 1, "positive_ordered": 1, "cholesky_correlation": 2}
+
+
+class Block(NamedTuple):
+    """One named parameter.
+
+    Attributes:
+        name: What the user calls it.
+        shape: Its shape where it lives.
+        free: Its shape in unconstrained numbers.
+        constraint: Where it lives.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    free: tuple[int, ...]
+    constraint: Constraint
+
+    @classmethod
+    def of(cls, name: str, shape: Any, constraint: Constraint) -> Block:
+        """Check one parameter.
+
+        Raises:
+            InputError: If the shape or the constraint makes no sense, or the two do not go together.
+        """
+        shape = (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
+        if any(n < 1 for n in shape):
+            raise InputError(f"LogDensity: {name} has shape {shape}; every axis must be at least 1 long")
+        axes = _LEAST_AXES.get(constraint, 0) if isinstance(constraint, str) else 0
+        short = axes and (len(shape) < axes or shape[-1] < 2 or (axes == 2 and shape[-2] != shape[-1]))
+        if short:
+            what = "a square matrix, at least 2 by 2" if axes == 2 else "a vector of at least 2 entries"
+            raise InputError(f"LogDensity: {name} is {constraint}, so {what}, not of shape {shape}")
+        return cls(name, shape, tuple(transform_onto(constraint, name).inverse_shape(shape)), constraint)
+
+    @property
+    def size(self) -> int:
+        """How many unconstrained numbers it takes."""
+        return int(np.prod(self.free, dtype=int))
+
+    def constrain(self, free: Float[Array, "n"]) -> tuple[Float[Array, "..."], Scalar]:
+        """Return the parameter these numbers stand for, and log |det Jacobian| of the map onto it."""
+        onto = transform_onto(self.constraint, self.name)
+        at = free.reshape(self.free)
+        value = jnp.asarray(onto(at))
+        return value, jnp.sum(onto.log_abs_det_jacobian(at, value))
+
+    def unconstrain(self, value: Float[Array, "..."]) -> Float[Array, "n"]:
+        """Return the numbers that stand for a parameter."""
+        return jnp.reshape(transform_onto(self.constraint, self.name).inv(value), -1)
+
+
+def transform_onto(constraint: Constraint, name: str = "constraint") -> Transform:
+    """Return the bijection from unconstrained numbers.
+
+    Raises:
+        InputError: If there is no such constraint, or the interval is empty.
+
+    Example:
+        >>> float(transform_onto((2.0, 4.0))(0.0))
+        3.0
+    """
+    if isinstance(constraint, str):
+        if constraint not in _BY_NAME:
+            raise InputError(
+                f"LogDensity: {name}: unknown constraint {constraint!r}{nearest(constraint, NAMES)}"
+            )
+        return biject_to(_BY_NAME[constraint])
+    low, high = constraint
+    if not -np.inf < low < high < np.inf:
+        raise InputError(
+            f"LogDensity: {name} between {low} and {high}: the interval must be finite, low first"
+        )
+    return biject_to(constraints.interval(float(low), float(high)))
