@@ -173,6 +173,7 @@ DECODERS = {
         "--gradient",
         "stick-the-landing",
     ],
+    "bits drawn anew": ["vae", "digits", "--binarize", "dynamic"],
     "discrete": ["dvae", *BINARY, "--components", "3"],
     "importance-weighted": ["iwae", "iris", "--num-samples", "3"],
     "per datum": ["vae", "iris", "--posterior", "per-datum", "--standardize"],
@@ -316,6 +317,9 @@ def test_binarized_pictures_with_unobserved_pixels(
     words = ["fit", "vae", "t.npy", "--missing", "mask", "--binarize", "threshold", *SMALL]
     assert main(words) == 0
     assert "30 rows x 12 columns (3 x 4 x 1 pixels), 27 to train on" in capsys.readouterr().out
+    words[words.index("threshold")] = "dynamic"
+    assert main([*words, "--out", "other"]) == 2
+    assert "--binarize dynamic takes complete rows; use --binarize sample" in capsys.readouterr().err
 
 
 def test_a_fault_of_our_own_keeps_its_traceback(here: Path, monkeypatch: pytest.MonkeyPatch):

@@ -90,8 +90,10 @@ def _read_rows(source: str, options: dict[str, Any]) -> Dataset:
         datasets.warn_constant(data.x, mask=data.mask, columns=data.columns, what=source)
     if "binarize" not in options:
         return data
-    seed = options.get("seed", 0)
-    return replace(data, x=datasets.binarize(data.x, options["binarize"], seed=seed, mask=data.mask))
+    if options["binarize"] == "dynamic" and data.mask is not None:
+        raise InputError("--binarize dynamic takes complete rows; use --binarize sample, or threshold")
+    how: Any = options["binarize"] if options["binarize"] != "dynamic" else "sample"
+    return replace(data, x=datasets.binarize(data.x, how, seed=options.get("seed", 0), mask=data.mask))
 
 
 def _read_sequences(preset: str, source: str, options: dict[str, Any]) -> Sequences:
@@ -110,6 +112,8 @@ def _read_sequences(preset: str, source: str, options: dict[str, Any]) -> Sequen
         data = replace(data, cond=None, actions=())
     if "binarize" not in options:
         return data
+    if options["binarize"] == "dynamic":
+        raise InputError("--binarize dynamic is for tables and pictures; use --binarize sample, or threshold")
     flat, seen = (a.reshape(-1, a.shape[-1]) for a in (data.x, data.seen))
     bits = datasets.binarize(flat, options["binarize"], seed=options.get("seed", 0), mask=seen)
     x = np.where(data.real[..., None], bits.reshape(data.x.shape), 0.0)  # padding stays zero
@@ -268,6 +272,18 @@ def divided(job: Job) -> Rows:
         InputError: It cannot be read any more.
     """
     return divide(read(job.preset, job.source, job.options), job.options)
+
+
+def intensities(job: Job, rows: Rows) -> Data:
+    """Return the rows trained on as values in [0, 1], of which a fit draws its bits.
+
+    Raises:
+        InputError: They cannot be read any more.
+    """
+    data = _load(job.source, job.options)
+    x = np.asarray(data.x, np.float32)
+    x = x / np.float32(255) if data.kind == "bytes" else x
+    return as_data(subset(replace(data, x=x), rows.train))
 
 
 def names_of(job: Job) -> tuple[str, ...]:

@@ -193,8 +193,8 @@ OPTIONS = {
             "binarize",
             _DATA,
             "HOW",
-            "turn intensities into 0 and 1: threshold, or one fixed sample",
-            one_of("threshold", "sample"),
+            "turn intensities into 0 and 1: threshold, one fixed sample, or dynamic, drawn anew at each step",
+            one_of("threshold", "sample", "dynamic"),
         ),
         Option(
             "validation",

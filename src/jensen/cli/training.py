@@ -12,13 +12,14 @@ import jax
 import numpy as np
 
 from jensen import fit
-from jensen.cli.data import Rows
+from jensen.cli.data import Rows, intensities
 from jensen.cli.preset import Facts
 from jensen.cli.presets import PRESETS
 from jensen.cli.runs import Job
 from jensen.core import Inference
 from jensen.errors import JensenWarning, NonFiniteError
 from jensen.fit import Data, Fitted
+from jensen.fit.batches import Batches
 from jensen.fit.prepare import check_fits
 from jensen.nets import Frame
 from jensen.typing import PRNGKey
@@ -37,7 +38,7 @@ class Prepared:
     Attributes:
         inference: The four choices before the fit.
         facts: What is known of the data.
-        train: Rows to train on.
+        train: Rows to train on; intensities where bits are drawn anew at each step.
         held: Rows held out for stopping; None where there are none, or where they cannot tell.
     """
 
@@ -65,6 +66,8 @@ def prepare(job: Job, rows: Rows) -> Prepared:
     check_fits(inference, train)
     per_datum = job.options.get("posterior", "").startswith("per-datum")  # says nothing of other rows
     held = None if per_datum or not len(rows.held) else rows.data(rows.held)
+    if job.options.get("binarize") == "dynamic":
+        train = intensities(job, rows)
     return Prepared(inference, rows.facts, train, held)
 
 
@@ -117,8 +120,10 @@ def _patience(job: Job, prepared: Prepared) -> int:
     return max(ROUNDS, -(-WAIT // prepared.facts.steps_per_epoch(job.options)))
 
 
-def _batches(options: dict[str, Any]) -> fit.Windows | fit.CarriedWindows | None:
-    """Return windows where asked for; before each that is drawn a tenth of it to find the state in."""
+def _batches(options: dict[str, Any]) -> Batches | None:
+    """Return fresh bits, or windows, where asked for; before a window a tenth of it finds the state."""
+    if options.get("binarize") == "dynamic":
+        return fit.DynamicBinarization()
     if (window := options.get("window")) is None:
         return None
     if options.get("windows") == "carried":
