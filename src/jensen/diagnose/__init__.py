@@ -2,8 +2,8 @@
 
 from jensen.diagnose.calibration import Calibration, calibration
 from jensen.diagnose.collapse import Collapse, collapse
-from jensen.diagnose.estimators import EstimatorRow, GradientComparison, compare_gradients
 from jensen.diagnose.estimate import Effort, Estimate
+from jensen.diagnose.estimators import EstimatorRow, GradientComparison, compare_gradients
 from jensen.diagnose.evidence import Evidence, evidence
 from jensen.diagnose.gap import Gap, gap
 from jensen.diagnose.gradient_noise import GradientNoise, gradient_noise

@@ -42,7 +42,7 @@ class REBAR(AbstractGradient):
 
     b is the discrete sample, z the relaxed sample of the same noise, z̃ a relaxed sample drawn afresh given b:
     where the relaxation is good, f(z̃) cancels what of f(b) is noise, and ∇f(z) − ∇f(z̃) puts back its mean.
-    The gradient is taken in q's logits. η is the constant that was best in the steps before this one, from two
+    The gradient is taken in the logits. η is the constant that was best in the steps before, from two
     running means; τ is fixed, or follows a schedule. Needs one draw; costs about three passes.
 
     Args:
