@@ -1,20 +1,17 @@
 """Importance-weighted bounds that give the posterior a stronger signal: MIWAE, PIWAE, CIWAE."""
 
 # annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
-from typing import Any
-
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from jensen.core import AbstractInference, AbstractObjective, Datum, Losses, Terms, Verdict, independent_draws
-from jensen.dist import AbstractDistribution
+from jensen.core import AbstractInference, Losses, Terms, Verdict
 from jensen.errors import InputError
 from jensen.objectives.schedules import at
-from jensen.objectives.together import adds_over_data
-from jensen.typing import Array, Float, Int, PRNGKey, Scalar, Schedule
+from jensen.objectives.together import DrawsIndependently, adds_over_data
+from jensen.typing import Array, Float, Int, Scalar, Schedule
 
 
-class MIWAE(AbstractObjective):
+class MIWAE(DrawsIndependently):
     """log p(x) ≥ E (1/M) Σₘ log (M/K) Σ_{k in group m} wₖ, in nats: a mean of M bounds on K/M draws each.
 
     One group is ``IWAE(K)``, groups of one are the ELBO. With more groups the posterior's gradient is less
@@ -41,10 +38,6 @@ class MIWAE(AbstractObjective):
     def __init__(self, num_samples: int, *, groups: int):
         self.num_samples, self.groups = _checked("MIWAE", num_samples, groups)
 
-    def draw(self, model: Any, q: AbstractDistribution, datum: Datum, *, key: PRNGKey, share: Any) -> Terms:
-        """Draw independently."""
-        return independent_draws(model, q, datum, self.num_samples, key=key, share=share)
-
     def bound(self, terms: Terms) -> Scalar:
         """Return the mean of the groups' log-means of weights, in nats."""
         return mean_of_groups(terms.log_w, self.groups)
@@ -58,7 +51,7 @@ class MIWAE(AbstractObjective):
         return adds_over_data(self, inference) or Verdict("exact")
 
 
-class PIWAE(AbstractObjective):
+class PIWAE(DrawsIndependently):
     """The model climbs ``IWAE(K)``, the posterior ``MIWAE(K, groups=M)``, at the same K draws.
 
     The model has the tight bound, the posterior the strong signal. IWAE's bound is reported.
@@ -84,10 +77,6 @@ class PIWAE(AbstractObjective):
     def __init__(self, num_samples: int, *, groups: int):
         self.num_samples, self.groups = _checked("PIWAE", num_samples, groups)
 
-    def draw(self, model: Any, q: AbstractDistribution, datum: Datum, *, key: PRNGKey, share: Any) -> Terms:
-        """Draw independently."""
-        return independent_draws(model, q, datum, self.num_samples, key=key, share=share)
-
     def bound(self, terms: Terms) -> Scalar:
         """Return log (1/K) Σ wₖ, in nats."""
         return mean_of_groups(terms.log_w, 1)
@@ -103,7 +92,7 @@ class PIWAE(AbstractObjective):
         return refusal or Verdict("biased", "PIWAE follows two losses, the gradient of no one bound")
 
 
-class CIWAE(AbstractObjective):
+class CIWAE(DrawsIndependently):
     """β·ELBO + (1 − β)·IWAE(K), both at the same K draws, in nats. IWAE's bound is reported.
 
     Args:
@@ -129,10 +118,6 @@ class CIWAE(AbstractObjective):
         if isinstance(beta, int | float) and not 0 <= beta <= 1:
             raise InputError(f"CIWAE: beta is {beta}; it must lie between 0 and 1")
         self.beta = beta
-
-    def draw(self, model: Any, q: AbstractDistribution, datum: Datum, *, key: PRNGKey, share: Any) -> Terms:
-        """Draw independently."""
-        return independent_draws(model, q, datum, self.num_samples, key=key, share=share)
 
     def bound(self, terms: Terms) -> Scalar:
         """Return log (1/K) Σ wₖ, in nats."""

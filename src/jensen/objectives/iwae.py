@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from jensen.core import (
-    AbstractInference,
-    Datum,
-    LogMeanOfWeights,
-    Losses,
-    Terms,
-    Verdict,
-    independent_draws,
-)
-from jensen.dist import AbstractDistribution
+from jensen.core import AbstractInference, LogMeanOfWeights, Losses, Terms, Verdict
 from jensen.errors import InputError
-from jensen.typing import Array, Int, PRNGKey, Scalar
+from jensen.objectives.together import DrawsIndependently
+from jensen.typing import Array, Int, Scalar
 
 
-class IWAE(LogMeanOfWeights):
+class IWAE(LogMeanOfWeights, DrawsIndependently):
     """log p(x) ≥ E log (1/K) Σₖ p(x, zₖ)/q(zₖ), zₖ ~ q independent, in nats.
 
     Tightens with K and is the ELBO at K = 1. The KL is never analytic: it does not separate from the log.
@@ -46,10 +36,6 @@ class IWAE(LogMeanOfWeights):
         if num_samples < 1:
             raise InputError(f"IWAE: num_samples is {num_samples}; it must be at least 1")
         self.num_samples = num_samples
-
-    def draw(self, model: Any, q: AbstractDistribution, datum: Datum, *, key: PRNGKey, share: Any) -> Terms:
-        """Draw independently."""
-        return independent_draws(model, q, datum, self.num_samples, key=key, share=share)
 
     def bound(self, terms: Terms) -> Scalar:
         """Return log (1/K) Σ wₖ, in nats."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from jensen.core import AbstractInference, AbstractObjective, Datum, Losses, Terms, Verdict, independent_draws
-from jensen.dist import AbstractDistribution
+from jensen.core import AbstractInference, Losses, Terms, Verdict
 from jensen.errors import InputError
-from jensen.objectives.together import adds_over_data
-from jensen.typing import Array, Int, PRNGKey, Scalar
+from jensen.objectives.together import DrawsIndependently, adds_over_data
+from jensen.typing import Array, Int, Scalar
 
 
-class Renyi(AbstractObjective):
+class Renyi(DrawsIndependently):
     """log p(x) ≥ L_α = 1/(1−α) log E_q[w^{1−α}] ≥ E 1/(1−α) log (1/K) Σₖ wₖ^{1−α}, in nats, for 0 ≤ α < 1.
 
     w = p(x, z)/q(z), and L_α is log p(x) less the Rényi divergence of order α from q to p(z | x): the
@@ -50,10 +47,6 @@ class Renyi(AbstractObjective):
             raise InputError(f"Renyi: num_samples is {num_samples}; it must be at least 1")
         self.alpha = alpha
         self.num_samples = num_samples
-
-    def draw(self, model: Any, q: AbstractDistribution, datum: Datum, *, key: PRNGKey, share: Any) -> Terms:
-        """Draw independently."""
-        return independent_draws(model, q, datum, self.num_samples, key=key, share=share)
 
     def bound(self, terms: Terms) -> Scalar:
         """Return 1/(1−α) log (1/K) Σ wₖ^{1−α}, in nats; the mean of log wₖ at α = 1."""

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from jensen.core import AbstractInference, AbstractLatentModel, AbstractObjective, SharesLatent, Verdict
+from typing import Any
+
+from jensen.core import (
+    AbstractInference,
+    AbstractLatentModel,
+    AbstractObjective,
+    Datum,
+    SharesLatent,
+    Terms,
+    Verdict,
+    independent_draws,
+)
+from jensen.dist import AbstractDistribution
+from jensen.typing import PRNGKey
+
+
+class DrawsIndependently(AbstractObjective):
+    """An objective on K independent draws from q."""
+
+    def draw(self, model: Any, q: AbstractDistribution, datum: Datum, *, key: PRNGKey, share: Any) -> Terms:
+        """Draw independently."""
+        return independent_draws(model, q, datum, self.num_samples, key=key, share=share)
 
 
 def adds_over_data(objective: AbstractObjective, inference: AbstractInference) -> Verdict | None:

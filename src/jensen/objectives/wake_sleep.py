@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from jensen.core import AbstractInference, AbstractObjective, Datum, Losses, Terms, Verdict, independent_draws
-from jensen.dist import AbstractDistribution, stop
+from jensen.core import AbstractInference, Losses, Terms, Verdict
+from jensen.dist import stop
 from jensen.errors import InputError
-from jensen.objectives.together import adds_over_data
-from jensen.typing import Array, Int, PRNGKey, Scalar
+from jensen.objectives.together import DrawsIndependently, adds_over_data
+from jensen.typing import Array, Int, Scalar
 
 
-class ReweightedWakeSleep(AbstractObjective):
+class ReweightedWakeSleep(DrawsIndependently):
     """The model climbs log (1/K) Σ wₖ, the posterior Σ w̃ₖ log q(zₖ): from the same draws, both waking.
 
     w̃ are the normalized weights, so that q descends KL(p(z | x) ‖ q) rather than KL(q ‖ p(z | x)): it covers
@@ -43,10 +41,6 @@ class ReweightedWakeSleep(AbstractObjective):
         if num_samples < 2:
             raise InputError(f"ReweightedWakeSleep: num_samples is {num_samples}; it must be at least 2")
         self.num_samples = num_samples
-
-    def draw(self, model: Any, q: AbstractDistribution, datum: Datum, *, key: PRNGKey, share: Any) -> Terms:
-        """Draw independently."""
-        return independent_draws(model, q, datum, self.num_samples, key=key, share=share)
 
     def bound(self, terms: Terms) -> Scalar:
         """Return log (1/K) Σ wₖ, in nats."""
