@@ -1,6 +1,16 @@
 """Distributions over one event: capabilities as types, closed-form divergences by pair."""
 
 from jensen.dist.balance import balanced_kl
+from jensen.dist.bijections import (
+    AbstractBijection,
+    Affine,
+    Autoregressive,
+    Chain,
+    Coupling,
+    Foreign,
+    Planar,
+    Reverse,
+)
 from jensen.dist.counts import (
     BetaBinomialRow,
     NegativeBinomialRow,
@@ -8,9 +18,19 @@ from jensen.dist.counts import (
     negative_binomial_log_prob,
 )
 from jensen.dist.discrete import Bernoulli, Categorical, OneHot, OneHotThrough
+from jensen.dist.flow import Flow
 from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, FullGaussian, LowRankGaussian
 from jensen.dist.joined import JoinedRow, means_by_kind, row_of_means
 from jensen.dist.kl import has_kl, kl_divergence, kl_per_dimension, register_kl
+from jensen.dist.layers import (
+    AbstractLayered,
+    AbstractLink,
+    AbstractRung,
+    BottomUpGaussian,
+    TopDownGaussian,
+    precision_weighted,
+    split_layers,
+)
 from jensen.dist.levels import DiscretizedLogisticRow
 from jensen.dist.mixture import Mixture
 from jensen.dist.observation import (
@@ -52,27 +72,38 @@ from jensen.dist.stopped import StoppedSample, StoppedScore, stop
 from jensen.dist.student import StudentTRow
 
 __all__ = [
+    "AbstractBijection",
     "AbstractCarrying",
     "AbstractDensity",
     "AbstractDistribution",
     "AbstractEnumerable",
     "AbstractGaussian",
+    "AbstractLayered",
+    "AbstractLink",
     "AbstractMoments",
     "AbstractObservation",
     "AbstractRecurrence",
     "AbstractRecurrentPath",
     "AbstractRelaxable",
+    "AbstractRung",
     "AbstractTransport",
+    "Affine",
     "AncestralPath",
+    "Autoregressive",
     "Bernoulli",
     "BernoulliRow",
     "BetaBinomialRow",
+    "BottomUpGaussian",
     "Categorical",
     "CategoricalRow",
+    "Chain",
+    "Coupling",
     "DiagGaussian",
     "DiscretizedLogisticRow",
     "Draw",
     "Empty",
+    "Flow",
+    "Foreign",
     "FullGaussian",
     "GaussianMarkov",
     "GaussianRow",
@@ -84,14 +115,17 @@ __all__ = [
     "NegativeBinomialRow",
     "OneHot",
     "OneHotThrough",
+    "Planar",
     "PoissonRow",
     "RelaxablePath",
     "Reparameterized",
     "ReparameterizedPath",
+    "Reverse",
     "StepwisePrior",
     "StoppedSample",
     "StoppedScore",
     "StudentTRow",
+    "TopDownGaussian",
     "Walk",
     "balanced_kl",
     "beta_binomial_log_prob",
@@ -103,10 +137,12 @@ __all__ = [
     "means_by_kind",
     "negative_binomial_log_prob",
     "poisson_log_prob",
+    "precision_weighted",
     "real_steps",
     "register_kl",
     "row_of_means",
     "scored_steps",
+    "split_layers",
     "stop",
     "unroll",
 ]

@@ -2,6 +2,14 @@
 
 from jensen.families.base import AbstractFamily, bounded_exp
 from jensen.families.discrete import Bernoulli, Categorical, OneHot
+from jensen.families.flow import (
+    CouplingFlow,
+    FlowjaxFlow,
+    InverseAutoregressiveFlow,
+    PlanarFlow,
+    Unshared,
+    has_weights,
+)
 from jensen.families.gaussian import DiagGaussian, FullGaussian, LowRankGaussian
 from jensen.families.paths import AbstractPathFamily, GaussianMarkov
 
@@ -10,10 +18,16 @@ __all__ = [
     "AbstractPathFamily",
     "Bernoulli",
     "Categorical",
+    "CouplingFlow",
     "DiagGaussian",
+    "FlowjaxFlow",
     "FullGaussian",
     "GaussianMarkov",
+    "InverseAutoregressiveFlow",
     "LowRankGaussian",
     "OneHot",
+    "PlanarFlow",
+    "Unshared",
     "bounded_exp",
+    "has_weights",
 ]

@@ -1,6 +1,7 @@
 """Networks on one example, built on equinox, and numbers that are not trained."""
 
 from jensen.nets.fixed import Fixed, Frame, column_means, trainable
+from jensen.nets.masked import Conditioner, Masked
 from jensen.nets.mlp import MLP, glorot
 from jensen.nets.recurrent import GRU, Bidirectional, Merge
 
@@ -8,8 +9,10 @@ __all__ = [
     "GRU",
     "MLP",
     "Bidirectional",
+    "Conditioner",
     "Fixed",
     "Frame",
+    "Masked",
     "Merge",
     "column_means",
     "glorot",
