@@ -42,6 +42,8 @@ PRIORS = {
     "OneHot": lambda: models.priors.OneHot(CLASSES),
     "Bernoulli": lambda: models.priors.Bernoulli(LATENT),
     "ConditionalGaussian": lambda: models.priors.ConditionalGaussian(LATENT, COND, widths=(), key=KEY),
+    "Hierarchical": lambda: models.priors.Hierarchical((1, 1), widths=(), key=KEY),
+    "Ladder": lambda: models.priors.Ladder((1, 1), width=2, key=KEY),
 }
 LIKELIHOODS = {
     "Bernoulli": lambda: models.likelihoods.Bernoulli(DIM),
@@ -86,8 +88,15 @@ def rssm(latent):
     return models.RSSM(DIM, 0, deter_dim=LATENT, latent=latent, likelihood="bernoulli", decoder=(2,), key=KEY)
 
 
+def layered():
+    """A model of two layers of latents."""
+    return models.Decoder(DIM, widths=(), prior=PRIORS["Hierarchical"](), key=KEY)
+
+
 POSTERIORS = {
     "Exact": lambda family: posteriors.Exact(),
+    "TopDown": lambda family: posteriors.TopDown(like=layered(), widths=(2,), between=(2,), key=KEY),
+    "BottomUp": lambda family: posteriors.BottomUp(like=layered(), widths=(), between=(), key=KEY),
     "PerDatum": lambda family: posteriors.PerDatum(family, num_data=NUM_DATA, key=KEY),
     "Global": lambda family: posteriors.Global(family, key=KEY),
     "Amortized": lambda family: posteriors.Amortized(family, data_dim=DIM, widths=(), key=KEY),
@@ -136,12 +145,19 @@ OF_ROWS = {
     "ReweightedWakeSleep": lambda: objectives.ReweightedWakeSleep(2),
 }
 """Objectives that look at weights of whole draws alone: crossed with models of rows only, to save time."""
+ACROSS_DATA = {
+    "BetaTC": lambda: objectives.BetaTC(4.0, num_samples=2),
+    "Capacity": lambda: objectives.Capacity(1.0, num_samples=2),
+    "FactorVAE": lambda: objectives.FactorVAE(4.0, latent_dim=LATENT, widths=(2,), num_samples=2, key=KEY),
+    "InfoVAE": lambda: objectives.InfoVAE(alpha=0.5, strength=10.0, num_samples=2),
+}
+"""Objectives with a term of the batch, which estimators of one datum do not see: crossed with few models."""
 SCHEDULES = {"Linear": lambda: objectives.Linear(0.0, 1.0, 10)}
 
 MORE_MODELS = {
     f"Decoder({name})": lambda make=make: models.Decoder(DIM, widths=(), prior=make(), key=KEY)
     for name, make in PRIORS.items()
-    if name not in ("StandardNormal", "ConditionalGaussian")
+    if name not in ("StandardNormal", "ConditionalGaussian", "Ladder")
 } | {
     "RSSM(OneHot)": lambda: rssm(families.OneHot(CLASSES)),
     "MixtureDensity(full)": lambda: models.MixtureDensity(

@@ -28,7 +28,7 @@ FOLDERS = {
     likelihoods: registry.LIKELIHOODS,
     models: registry.MODELS,
     posteriors: registry.POSTERIORS,
-    objectives: registry.OBJECTIVES | registry.OF_ROWS | registry.SCHEDULES,
+    objectives: registry.OBJECTIVES | registry.OF_ROWS | registry.ACROSS_DATA | registry.SCHEDULES,
     gradients: registry.GRADIENTS | registry.BASELINES,
 }
 
@@ -62,9 +62,11 @@ def names_an_alternative(text: str) -> bool:
 def combinations(model):
     conditional = registry.MORE_POSTERIORS if isinstance(model, core.HasCondition) else {}
     of_rows = registry.OF_ROWS if registry.datum_for(model) is registry.ROW else {}
+    if isinstance(model, models.Decoder) and isinstance(model.prior, priors.StandardNormal | priors.Bernoulli):
+        of_rows = of_rows | registry.ACROSS_DATA
     for p, make_posterior in (registry.POSTERIORS | conditional).items():
         for f, make_family in registry.FAMILIES.items():
-            if p == "Exact" and f != "DiagGaussian":
+            if p in ("Exact", "TopDown", "BottomUp") and f != "DiagGaussian":
                 continue
             posterior = make_posterior(make_family())
             for o, make_objective in (OBJECTIVES | of_rows).items():

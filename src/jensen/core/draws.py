@@ -48,6 +48,8 @@ def score(
     # a law that does not know where the sequence ends is one of the steps before its end, given none after
     log_q = drawn.log_q if scored is None else jnp.where(scored > 0, drawn.log_q, 0.0)
     log_prior = jnp.atleast_1d(prior.log_prob(z)) * share
+    if log_q.shape != log_prior.shape:  # a q without layers under a prior of layers: one group
+        log_q, log_prior = log_q.sum(keepdims=True), log_prior.sum(keepdims=True)
     balanced = None if balance is None else balanced_kl(q, prior, z, balance)
     kl = kl_divergence(q, prior, z) if balanced is None else balanced
     return Terms(

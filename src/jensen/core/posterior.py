@@ -29,14 +29,26 @@ class AbstractPosterior(eqx.Module):
         """Judge the combination from the posterior's side."""
 
 
-class HasFamily(AbstractPosterior):
-    """A posterior that picks, for each datum, a member of one family by a vector of parameters."""
+class PicksLaw(AbstractPosterior):
+    """A posterior that picks, for each datum, a member of a family of laws by a vector of parameters."""
 
-    family: eqx.AbstractVar[Any]
+    @abstractmethod
+    def family_given(self, model: Any) -> Any:
+        """Return the family; it may be made of the model's prior."""
 
     @abstractmethod
     def parameters(self, datum: Datum) -> Float[Array, "p"]:
         """Return the family's parameters for one datum."""
+
+
+class HasFamily(PicksLaw):
+    """A posterior that picks from one family, whatever the model."""
+
+    family: eqx.AbstractVar[Any]
+
+    def family_given(self, model: Any) -> Any:
+        """Return the family."""
+        return self.family
 
 
 class CarriesOn(AbstractPosterior):
@@ -52,6 +64,16 @@ class CarriesOn(AbstractPosterior):
 
 class SharesLatent(AbstractPosterior):
     """A posterior over one z behind the whole data set: its prior and entropy count once, not per datum."""
+
+
+class StartsFromModel(AbstractPosterior):
+    """A posterior that can choose a start by looking at the model, once it has seen the data."""
+
+    initialized: eqx.AbstractVar[bool]
+
+    @abstractmethod
+    def start_from(self, model: Any, rows: Datum, *, key: PRNGKey) -> "StartsFromModel":
+        """Return a copy that starts near the model's posterior, ``initialized``. Host code; rows are numpy."""
 
 
 class IndexesData(AbstractPosterior):

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jensen.core import AbstractPosterior, Datum, HasFamily, Inference, MeanOverDraws, SharesLatent
+from jensen.core import AbstractPosterior, Datum, HasFamily, Inference, MeanOverDraws, PicksLaw, SharesLatent
 from jensen.diagnose.elbo import plain_elbo
 from jensen.diagnose.estimate import Effort, Estimate, finite
 from jensen.diagnose.evidence import Evidence, evaluate, pooled, summarize
@@ -171,8 +171,8 @@ def gap(
         model, looked = pooled(inference, chosen)
     with shown(progress) as bar:
         best, whole = None, None
-        if isinstance(posterior, HasFamily):
-            fresh = not knows(posterior, Data.of(x).num_data, split)
+        if isinstance(posterior, PicksLaw):
+            fresh = isinstance(posterior, HasFamily) and not knows(posterior, Data.of(x).num_data, split)
             best = optimize(model, posterior, looked, effort, fresh=fresh, key=to_best, progress=bar)
             if fresh:
                 posterior, looked = tabled(posterior, best.params, looked, key=to_best)
@@ -233,7 +233,8 @@ def _score_block(model: Any, posterior: Any, other: Any, effort: Effort, both: A
         if params is None:
             best = value * np.nan
         else:
-            best, _ = plain_elbo(model, posterior.family(params), datum, effort.samples, key=draws)
+            member = posterior.family_given(model)(params)
+            best, _ = plain_elbo(model, member, datum, effort.samples, key=draws)
         if other is None:
             return value, best, value
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import Datum, HasFamily, IndexesData
+from jensen.core import Datum, HasFamily, IndexesData, PicksLaw
 from jensen.diagnose.elbo import plain_elbo
 from jensen.diagnose.estimate import Effort
 from jensen.diagnose.progress import Progress
@@ -42,7 +42,7 @@ class Optimum(NamedTuple):
 
 @eqx.filter_jit
 def _climb(model: Any, posterior: Any, fresh: bool, effort: Effort, rows: Datum, keys: Any) -> Optimum:
-    family = posterior.family
+    family = posterior.family_given(model)
 
     def one(datum: Datum, key: Any) -> Optimum:
         perturb, first, second, judge = jax.random.split(key, 4)
@@ -72,7 +72,7 @@ def _climb(model: Any, posterior: Any, fresh: bool, effort: Effort, rows: Datum,
 
 def optimize(
     model: Any,
-    posterior: HasFamily,
+    posterior: PicksLaw,
     rows: Datum,
     effort: Effort,
     *,

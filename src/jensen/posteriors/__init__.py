@@ -1,11 +1,24 @@
 """Choice 2: how latents are inferred."""
 
 from jensen.posteriors.amortized import Amortized
+from jensen.posteriors.bottom_up import BottomUp
 from jensen.posteriors.exact import Exact
 from jensen.posteriors.filtering import Filtering
+from jensen.posteriors.local import Laplace, Pathfinder
 from jensen.posteriors.per_datum import PerDatum
 from jensen.posteriors.pooled import Pooled
 from jensen.posteriors.shared import Global
 from jensen.posteriors.smoothing import Smoothing
+from jensen.posteriors.top_down import TopDown
 
-__all__ = ["Amortized", "Exact", "Filtering", "Global", "PerDatum", "Pooled", "Smoothing"]
+__all__ = [
+    "Amortized",
+    "BottomUp",
+    "Exact",
+    "Filtering",
+    "Global",
+    "PerDatum",
+    "Pooled",
+    "Smoothing",
+    "TopDown",
+]

@@ -115,16 +115,20 @@ class Amortized(HasFamily, InitializesFromData):
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Amortized:
         """Take the input's centre and scale from the training rows."""
-        x = np.asarray(rows.x)
-        mean = column_means(x, rows.mask, rows.weight)
-        seen = x if rows.mask is None else x[np.asarray(rows.mask)]
-        pixels = seen.size == 0 or (seen.min() >= 0 and seen.max() <= 1)
-        variance = 1.0 if pixels else column_means(x, rows.mask, rows.weight, about=mean).mean()
-        # one scale for all columns: a per-column one would blow up the rarely lit pixels of an image
-        scale = np.sqrt(variance) if variance > 0 else 1.0
-        frame = Frame(jnp.asarray(mean, jnp.float32), jnp.full(len(mean), scale, jnp.float32))
-        new = eqx.tree_at(lambda q: (q.frame, q.initialized), self, (frame, True))
+        new = eqx.tree_at(lambda q: (q.frame, q.initialized), self, (entering_frame(rows), True))
         if self.cond_frame is None or rows.cond is None:
             return new
         cond_frame = Frame.standardizing(np.asarray(rows.cond), None, rows.weight)
         return eqx.tree_at(lambda q: q.cond_frame, new, cond_frame)
+
+
+def entering_frame(rows: Datum) -> Frame:
+    """Return the column means of rows, and one common scale. Host code."""
+    x = np.asarray(rows.x)
+    mean = column_means(x, rows.mask, rows.weight)
+    seen = x if rows.mask is None else x[np.asarray(rows.mask)]
+    pixels = seen.size == 0 or (seen.min() >= 0 and seen.max() <= 1)
+    variance = 1.0 if pixels else column_means(x, rows.mask, rows.weight, about=mean).mean()
+    # one scale for all columns: a per-column one would blow up the rarely lit pixels of an image
+    scale = np.sqrt(variance) if variance > 0 else 1.0
+    return Frame(jnp.asarray(mean, jnp.float32), jnp.full(len(mean), scale, jnp.float32))

@@ -76,7 +76,7 @@ class ConditionalDecoder(AbstractDecoder, HasCondFrame):
             "ConditionalDecoder", (data_dim, cond_dim, latent_dim), likelihood, prior, widths, key=to_prior
         )
         if net is None:
-            net = MLP(prior.latent_dim + cond_dim, family.num_params, widths, key=to_net)
+            net = MLP(priors.features_dim(prior) + cond_dim, family.num_params, widths, key=to_net)
         self.net = net
         self.prior = prior
         self.likelihood_family = family

@@ -4,18 +4,23 @@ from jensen.models.priors.base import AbstractLivePrior, AbstractPrior
 from jensen.models.priors.conditional import ConditionalGaussian
 from jensen.models.priors.discrete import Bernoulli, Categorical, OneHot
 from jensen.models.priors.gaussian import LearnedGaussian, StandardNormal
+from jensen.models.priors.hierarchical import AbstractHierarchy, Hierarchical, Ladder, features_dim
 from jensen.models.priors.mixture import MixtureOfGaussians
 from jensen.models.priors.vamp import VampPrior
 
 __all__ = [
+    "AbstractHierarchy",
     "AbstractLivePrior",
     "AbstractPrior",
     "Bernoulli",
     "Categorical",
     "ConditionalGaussian",
+    "Hierarchical",
+    "Ladder",
     "LearnedGaussian",
     "MixtureOfGaussians",
     "OneHot",
     "StandardNormal",
     "VampPrior",
+    "features_dim",
 ]

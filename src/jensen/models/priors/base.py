@@ -24,7 +24,7 @@ class AbstractPrior(eqx.Module):
 
     @abstractmethod
     def features(self, z: Any) -> Float[Array, "d"]:
-        """Write z as the vector a decoder network reads, length ``latent_dim``."""
+        """Write z as the vector a decoder network reads, length ``features_dim(prior)``."""
 
 
 class AbstractLivePrior(AbstractPrior):

@@ -38,7 +38,7 @@ class Link(dist.AbstractRung):
 
 
 class Step(dist.AbstractRung):
-    """p(z_l | h) by a network, and a residual step h ← u + net(u), u = h + W z_l: all layers reach the decoder.
+    """p(z_l | h) by a network, and a residual step h ← u + net(u), u = h + W z_l.
 
     Attributes:
         net: From h to mean and log-scale; ``None`` for a standard normal.
@@ -149,10 +149,10 @@ class Hierarchical(AbstractHierarchy):
 
 
 class Ladder(AbstractHierarchy):
-    r"""p(z) = N(z_L; 0, I) ∏ N(z_l; μ_l(h_l), diag σ_l²(h_l)), h a deterministic path down with residual steps.
+    r"""p(z) = N(z_L; 0, I) ∏ N(z_l; μ_l(h_l), diag σ_l²(h_l)), h a deterministic path down in residual steps.
 
     Every layer enters h, and the decoder reads the h below the last: each layer has a short way to the data,
-    so that no layer must pass on what those above it know.
+    and no layer must pass on what those above it know.
 
     Args:
         latent_dims: Lengths of the layers, the top first.
@@ -227,9 +227,7 @@ def checked_dims(name: str, latent_dims: Sequence[int]) -> tuple[int, ...]:
     return dims
 
 
-def _step(
-    dim: int, width: int, activation: Callable[[Array], Array], top: bool, *, key: PRNGKey
-) -> Step:
+def _step(dim: int, width: int, activation: Callable[[Array], Array], top: bool, *, key: PRNGKey) -> Step:
     to_net, to_enter, to_mix = jax.random.split(key, 3)
     net = None if top else MLP(width, 2 * dim, (width,), activation=activation, key=to_net).quiet()
     enter = glorot(eqx.nn.Linear(dim, width, key=to_enter), key=to_enter)

@@ -74,7 +74,7 @@ class Decoder(AbstractDecoder):
                 f"Decoder: data_dim={data_dim}, but the prior's pseudo-inputs have {prior.data_dim} columns"
             )
         if net is None:
-            net = MLP(prior.latent_dim, family.num_params, widths, activation=activation, key=key)
+            net = MLP(priors.features_dim(prior), family.num_params, widths, activation=activation, key=key)
         self.net = net
         self.prior = prior
         self.likelihood_family = family
