@@ -94,7 +94,8 @@ class VampPrior(AbstractLivePrior, InitializesFromData):
         """Return the mixture over what the posterior infers from the pseudo-inputs."""
         inputs = self.frame.leave(self.pseudo)
         params = jax.vmap(lambda u: posterior.parameters(Datum(u)))(inputs)
-        return _Seen(dist.Mixture(jnp.zeros(len(inputs)), params, posterior.family), self.latent_dim)
+        made = dist.Mixture(jnp.zeros(len(inputs)), params, posterior.family)
+        return _Seen(latent_dim=self.latent_dim, made=made)
 
     def rule(self, inference: AbstractInference) -> Verdict:
         """Demand a network from rows alone to a family."""
@@ -136,8 +137,8 @@ class _Seen(AbstractPrior):
     """The prior as made."""
 
     law: ClassVar[type[dist.AbstractDensity]] = dist.Mixture
-    made: dist.Mixture
     latent_dim: int
+    made: dist.Mixture
 
     def __call__(self, cond: Any) -> dist.Mixture:
         return self.made

@@ -57,8 +57,9 @@ class AbstractDecoder(
 
     def rule(self, inference: AbstractInference) -> Verdict:
         """Let a prior that the posterior makes judge it."""
-        live = isinstance(self.prior, priors.AbstractLivePrior)
-        return self.prior.rule(inference) if live else Verdict("exact")
+        if isinstance(self.prior, priors.AbstractLivePrior):
+            return self.prior.rule(inference)
+        return Verdict("exact")
 
     def log_joint(self, z: Any, datum: Datum) -> Scalar:
         """Return log p(z | c) + log p(x | z, c), in nats."""
