@@ -27,7 +27,14 @@ from jensen.core.model import (
 )
 from jensen.core.objective import AbstractObjective, HasBatchTerm, LogMeanOfWeights, MeanOverDraws
 from jensen.core.onset import inputs_of, state_before
-from jensen.core.posterior import AbstractPosterior, CarriesOn, HasFamily, IndexesData, SharesLatent
+from jensen.core.posterior import (
+    AbstractPosterior,
+    CarriesOn,
+    HasFamily,
+    IndexesData,
+    PicksLaw,
+    SharesLatent,
+)
 from jensen.core.terms import Losses, Terms
 from jensen.core.verdict import AbstractInference, Verdict, worst
 
@@ -65,6 +72,7 @@ __all__ = [
     "LooksAtPosterior",
     "Losses",
     "MeanOverDraws",
+    "PicksLaw",
     "SharesLatent",
     "Simulates",
     "Terms",
