@@ -28,6 +28,7 @@ FAMILIES = {
     "DiagGaussian": lambda: families.DiagGaussian(LATENT),
     "LowRankGaussian": lambda: families.LowRankGaussian(LATENT, 1),
     "FullGaussian": lambda: families.FullGaussian(LATENT),
+    "Placed": lambda: families.Placed(families.FullGaussian(LATENT), jnp.ones(LATENT), 2 * jnp.eye(LATENT)),
     "GaussianMarkov": lambda: families.GaussianMarkov(2, LATENT),
     "Categorical": lambda: families.Categorical(CLASSES),
     "OneHot": lambda: families.OneHot(CLASSES),
@@ -101,6 +102,8 @@ POSTERIORS = {
     "Global": lambda family: posteriors.Global(family, key=KEY),
     "Amortized": lambda family: posteriors.Amortized(family, data_dim=DIM, widths=(), key=KEY),
     "Pooled": lambda family: posteriors.Pooled(family, data_dim=DIM, cond_dim=COND, widths=(2,), key=KEY),
+    "Laplace": lambda family: posteriors.Laplace(starts=2, steps=5),
+    "Pathfinder": lambda family: posteriors.Pathfinder(starts=2, steps=5, draws=2),
     "Filtering": lambda family: posteriors.Filtering(
         family, like=MODELS["NeuralStateSpace"](), widths=(2,), key=KEY
     ),

@@ -34,6 +34,7 @@ from jensen.core.posterior import (
     IndexesData,
     PicksLaw,
     SharesLatent,
+    StartsFromModel,
 )
 from jensen.core.terms import Losses, Terms
 from jensen.core.verdict import AbstractInference, Verdict, worst
@@ -75,6 +76,7 @@ __all__ = [
     "PicksLaw",
     "SharesLatent",
     "Simulates",
+    "StartsFromModel",
     "Terms",
     "Verdict",
     "independent_draws",

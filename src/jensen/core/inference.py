@@ -22,7 +22,7 @@ from jensen.core.model import (
     live,
 )
 from jensen.core.objective import AbstractObjective, LogMeanOfWeights
-from jensen.core.posterior import AbstractPosterior, SharesLatent
+from jensen.core.posterior import AbstractPosterior, SharesLatent, StartsFromModel
 from jensen.core.verdict import AbstractInference, Verdict, worst
 from jensen.dist import AbstractDistribution
 from jensen.errors import CombinationError, JensenWarning
@@ -148,6 +148,8 @@ class Inference(AbstractInference):
         to_model, to_posterior = jax.random.split(key)
         model = _started(self.model, rows, key=to_model)
         posterior = _started(self.posterior, rows, key=to_posterior)
+        if isinstance(posterior, StartsFromModel) and not posterior.initialized:
+            posterior = posterior.start_from(live(model, posterior), rows, key=to_posterior)
         return Inference(model, posterior, self.objective, self.gradient)
 
 

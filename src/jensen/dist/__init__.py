@@ -70,6 +70,7 @@ from jensen.dist.protocol import (
 from jensen.dist.rows import JointGaussianRow, PoissonRow, poisson_log_prob
 from jensen.dist.stopped import StoppedSample, StoppedScore, stop
 from jensen.dist.student import StudentTRow
+from jensen.dist.triangular import Triangular
 
 __all__ = [
     "AbstractBijection",
@@ -126,6 +127,7 @@ __all__ = [
     "StoppedScore",
     "StudentTRow",
     "TopDownGaussian",
+    "Triangular",
     "Walk",
     "balanced_kl",
     "beta_binomial_log_prob",

@@ -12,6 +12,7 @@ from jensen.families.flow import (
 )
 from jensen.families.gaussian import DiagGaussian, FullGaussian, LowRankGaussian
 from jensen.families.paths import AbstractPathFamily, GaussianMarkov
+from jensen.families.placed import Placed
 
 __all__ = [
     "AbstractFamily",
@@ -26,6 +27,7 @@ __all__ = [
     "InverseAutoregressiveFlow",
     "LowRankGaussian",
     "OneHot",
+    "Placed",
     "PlanarFlow",
     "Unshared",
     "bounded_exp",

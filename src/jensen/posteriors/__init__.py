@@ -17,6 +17,8 @@ __all__ = [
     "Exact",
     "Filtering",
     "Global",
+    "Laplace",
+    "Pathfinder",
     "PerDatum",
     "Pooled",
     "Smoothing",

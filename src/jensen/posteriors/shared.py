@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
 from jensen.core import (
     AbstractInference,
     AbstractLatentModel,
     AbstractModel,
     Datum,
     HasFamily,
+    HoldsData,
     LogMeanOfWeights,
     SharesLatent,
+    StartsFromModel,
     Verdict,
 )
-from jensen.dist import AbstractDistribution
-from jensen.errors import check_key
-from jensen.families import AbstractFamily
+from jensen.dist import AbstractDistribution, FullGaussian
+from jensen.errors import InputError, check_key
+from jensen.families import AbstractFamily, Placed
+from jensen.posteriors.local import Laplace, Pathfinder
 from jensen.posteriors.rules import family_matches_prior
-from jensen.typing import Array, Float, PRNGKey
+from jensen.typing import Array, Float, PRNGKey, Scalar
 
 
-class Global(HasFamily, SharesLatent):
+class Global(HasFamily, SharesLatent, StartsFromModel):
     """q(z) for one z behind all data: its KL counts once, so each of N data answers for 1/N of it.
 
     The per-datum bound is E_q[log p(x_i | z)] − KL(q ‖ p)/N; summed over the data it is the bound on
@@ -27,16 +36,25 @@ class Global(HasFamily, SharesLatent):
 
     Args:
         family: Which laws q may be.
+        start: ``posteriors.Laplace()`` or ``posteriors.Pathfinder()``: where a fit starts, once it knows the
+            data. The family is then ``families.Placed`` there. By default q starts standard normal.
         key: Unused by families with a fixed start; kept so that every posterior is made alike.
+
+    Raises:
+        InputError: If a start is given to a family that is neither Gaussian nor a flow.
     """
 
     family: AbstractFamily
     params: Float[Array, "p"]
+    start: Laplace | Pathfinder | None
+    initialized: bool
 
-    def __init__(self, family: AbstractFamily, *, key: PRNGKey):
+    def __init__(self, family: AbstractFamily, *, start: Laplace | Pathfinder | None = None, key: PRNGKey):
         check_key(key)
-        self.family = family
+        self.family = family if start is None else Placed(family)
         self.params = family.initial_params()
+        self.start = start
+        self.initialized = start is None
 
     def parameters(self, datum: Datum) -> Float[Array, "p"]:
         """Return the one set of parameters."""
@@ -61,3 +79,43 @@ class Global(HasFamily, SharesLatent):
                 f"{name} with Global: not additive over data that share one z; use ELBO",
             )
         return family_matches_prior(self.family, inference.model)
+
+    def start_from(self, model: Any, rows: Datum, *, key: PRNGKey) -> Global:
+        """Place the family at the law that ``start`` finds for all rows together.
+
+        Raises:
+            InputError: If the model's density is not finite at any of the points it was looked at.
+        """
+        assert isinstance(self.family, Placed)
+        datum = jax.tree.map(jnp.asarray, rows)
+        if isinstance(model, HoldsData):
+            datum = jax.tree.map(lambda leaf: leaf[0], datum)
+        else:
+            model = _Together(model, self.family.latent_dim)
+        law = _found(self.start, model, datum, key)
+        if not bool(jnp.isfinite(law.tril).all() & jnp.isfinite(law.loc).all()):
+            raise InputError(
+                f"Global: {type(self.start).__name__} found no finite law; check the model's log-density and "
+                "its derivatives, or leave start= out"
+            )
+        placed = Placed.near(self.family.base, law.loc, law.tril)
+        return eqx.tree_at(lambda q: (q.family, q.initialized), self, (placed, True))
+
+
+@eqx.filter_jit
+def _found(start: Any, model: Any, datum: Datum, key: PRNGKey) -> FullGaussian:
+    return start(model, datum, key=key)
+
+
+class _Together(HoldsData):
+    """All rows as one datum: log p(x_1, …, x_N, z)."""
+
+    model: Any
+    latent_dim: int
+
+    def log_joint(self, z: Any, datum: Datum) -> Scalar:
+        """Return the log-prior and every row's log-likelihood, weighted."""
+        each = eqx.filter_vmap(lambda row: self.model.log_likelihood(z, row))(datum)
+        weight = 1.0 if datum.weight is None else datum.weight
+        cond = jax.tree.map(lambda leaf: leaf[0], datum.cond)  # a z behind all rows has one prior
+        return jnp.sum(weight * each) + self.model.prior_of(cond).log_prob(z).sum()
