@@ -11,6 +11,7 @@ from jensen.dist.bijections import (
     Planar,
     Reverse,
 )
+from jensen.dist.conjugate import Dirichlet, Factors, NormalWishart
 from jensen.dist.counts import (
     BetaBinomialRow,
     NegativeBinomialRow,
@@ -20,6 +21,7 @@ from jensen.dist.counts import (
 from jensen.dist.discrete import Bernoulli, Categorical, OneHot, OneHotThrough
 from jensen.dist.flow import Flow
 from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, FullGaussian, LowRankGaussian
+from jensen.dist.gaussian_mixture import GaussianMixture
 from jensen.dist.joined import JoinedRow, means_by_kind, row_of_means
 from jensen.dist.kl import has_kl, kl_divergence, kl_per_dimension, register_kl
 from jensen.dist.layers import (
@@ -100,13 +102,16 @@ __all__ = [
     "Chain",
     "Coupling",
     "DiagGaussian",
+    "Dirichlet",
     "DiscretizedLogisticRow",
     "Draw",
     "Empty",
+    "Factors",
     "Flow",
     "Foreign",
     "FullGaussian",
     "GaussianMarkov",
+    "GaussianMixture",
     "GaussianRow",
     "JoinedRow",
     "JointGaussianRow",
@@ -114,6 +119,7 @@ __all__ = [
     "MarkovPath",
     "Mixture",
     "NegativeBinomialRow",
+    "NormalWishart",
     "OneHot",
     "OneHotThrough",
     "Planar",

@@ -11,6 +11,7 @@ from jensen.families.flow import (
     has_weights,
 )
 from jensen.families.gaussian import DiagGaussian, FullGaussian, LowRankGaussian
+from jensen.families.mixture import Mixture
 from jensen.families.paths import AbstractPathFamily, GaussianMarkov
 from jensen.families.placed import Placed
 
@@ -26,6 +27,7 @@ __all__ = [
     "GaussianMarkov",
     "InverseAutoregressiveFlow",
     "LowRankGaussian",
+    "Mixture",
     "OneHot",
     "Placed",
     "PlanarFlow",
