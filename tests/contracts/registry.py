@@ -39,6 +39,9 @@ PRIORS = {
     "LearnedGaussian": lambda: models.priors.LearnedGaussian(LATENT),
     "MixtureOfGaussians": lambda: models.priors.MixtureOfGaussians(LATENT, 2, key=KEY),
     "VampPrior": lambda: models.priors.VampPrior(LATENT, DIM, 2, key=KEY),
+    "Learned": lambda: models.priors.Learned(
+        families.CouplingFlow(LATENT, layers=2, widths=(2,), context_dim=0, key=KEY)
+    ),
     "Categorical": lambda: models.priors.Categorical(CLASSES),
     "OneHot": lambda: models.priors.OneHot(CLASSES),
     "Bernoulli": lambda: models.priors.Bernoulli(LATENT),
@@ -111,6 +114,8 @@ POSTERIORS = {
         family, like=MODELS["NeuralStateSpace"](), widths=(2,), key=KEY
     ),
 }
+NO_FAMILY = ("Exact", "TopDown", "BottomUp", "Laplace", "Pathfinder")
+"""Posteriors that are given no family, whatever they are made of."""
 MORE_POSTERIORS = {
     "Amortized(cond)": lambda family: posteriors.Amortized(
         family, data_dim=DIM, cond_dim=COND, widths=(), key=KEY
@@ -170,8 +175,8 @@ MORE_MODELS = {
         DIM, COND, widths=(), prior=models.priors.StandardNormal(LATENT), key=KEY
     ),
 }
-LIKE_ANOTHER = {"Decoder(MixtureOfGaussians)"}
-"""Judged as one with the same law of its prior is: left to the slow tests."""
+LIKE_ANOTHER = {"Decoder(MixtureOfGaussians)", "Decoder(Learned)"}
+"""Judged as one with another learned prior is: left to the slow tests."""
 MORE_OBJECTIVES = {
     "ELBO(1)": lambda: objectives.ELBO(),
     "ELBO(sampled)": lambda: objectives.ELBO(2, kl="sampled"),

@@ -66,7 +66,7 @@ def combinations(model):
         of_rows = of_rows | registry.ACROSS_DATA
     for p, make_posterior in (registry.POSTERIORS | conditional).items():
         for f, make_family in registry.FAMILIES.items():
-            if p in ("Exact", "TopDown", "BottomUp") and f != "DiagGaussian":
+            if p in registry.NO_FAMILY and f != "DiagGaussian":
                 continue
             posterior = make_posterior(make_family())
             for o, make_objective in (OBJECTIVES | of_rows).items():
