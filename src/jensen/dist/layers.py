@@ -44,7 +44,10 @@ class AbstractLayered(AbstractDensity, Reparameterized):
     Its log-densities have one entry a layer, the top first.
     """
 
-    dims: eqx.AbstractVar[tuple[int, ...]]
+    @property
+    @abstractmethod
+    def dims(self) -> tuple[int, ...]:
+        """Lengths of the layers, the top first."""
 
     @abstractmethod
     def laws(self, z: Float[Array, "d"]) -> tuple[DiagGaussian, ...]:

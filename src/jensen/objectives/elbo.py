@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax.numpy as jnp
+import numpy as np
 
 from jensen.core import (
     AbstractInference,
@@ -32,8 +34,8 @@ class ELBO(MeanOverDraws, HasBatchTerm):
     Args:
         num_samples: Draws per datum.
         beta: Weight of the KL in the loss, a number or a function of the step.
-        free_bits: Nats per latent group below which the KL is not pushed, a number or a function of the
-            step.
+        free_bits: Nats per latent group below which the KL is not pushed: a number, one for each group (the
+            layers of a hierarchy, the top first), or a function of the step that returns either.
         free_bits_over: Whether the free nats are granted to every ``"datum"`` or to the mean over the
             ``"batch"``; the latter is biased unless the batch is all rows. Where groups are the steps of
             ragged sequences, the mean is over those that have the step.
@@ -59,7 +61,7 @@ class ELBO(MeanOverDraws, HasBatchTerm):
 
     num_samples: int
     beta: float | Schedule
-    free_bits: float | Schedule
+    free_bits: float | tuple[float, ...] | Schedule
     free_bits_over: Literal["datum", "batch"]
     closed_form_kl: Literal["auto", "analytic", "sampled"]
     kl_balance: float | None
@@ -69,15 +71,17 @@ class ELBO(MeanOverDraws, HasBatchTerm):
         num_samples: int = 1,
         *,
         beta: float | Schedule = 1.0,
-        free_bits: float | Schedule = 0.0,
+        free_bits: float | Sequence[float] | Schedule = 0.0,
         free_bits_over: Literal["datum", "batch"] = "datum",
         kl: Literal["auto", "analytic", "sampled"] = "auto",
         kl_balance: float | None = None,
     ):
         if num_samples < 1:
             raise InputError(f"ELBO: num_samples is {num_samples}; it must be at least 1")
+        if isinstance(free_bits, Sequence):
+            free_bits = tuple(free_bits)
         for name, value in (("beta", beta), ("free_bits", free_bits)):
-            if isinstance(value, int | float) and not value >= 0:
+            if not callable(value) and not np.all(np.asarray(value) >= 0):
                 raise InputError(f"ELBO: {name} is {value}; it must be 0 or more")
         if kl_balance is not None and not 0 <= kl_balance <= 1:
             raise InputError(f"ELBO: kl_balance is {kl_balance}; it must lie between 0 and 1")
@@ -152,12 +156,15 @@ class ELBO(MeanOverDraws, HasBatchTerm):
     def _free_nats(self, terms: Terms, step: Int[Array, ""]) -> Float[Array, "..."]:
         """Return the free nats of a group: none of a padded step, a share where one z is behind all data."""
         free = jnp.asarray(at(self.free_bits, step))
+        groups = terms.log_q.shape[-1]
+        if free.ndim and free.shape[-1] != groups:
+            raise InputError(f"ELBO: free_bits has {free.shape[-1]} numbers, z has {groups} latent groups")
         free = free if terms.share is None else free * terms.share[..., None]
         return free if terms.scored is None else free * terms.scored
 
     @property
     def _has_free_bits(self) -> bool:
-        return callable(self.free_bits) or self.free_bits > 0
+        return callable(self.free_bits) or bool(np.any(np.asarray(self.free_bits) > 0))
 
     @property
     def couples_data(self) -> bool:

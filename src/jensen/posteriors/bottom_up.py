@@ -21,12 +21,12 @@ class Upward(AbstractLink):
     """q(z_{l+1} | z_l).
 
     Attributes:
-        net: From z_l to mean and log-scale.
         dim: Length of z_{l+1}.
+        net: From z_l to mean and log-scale.
     """
 
-    net: MLP
     dim: int
+    net: MLP
 
     def law(self, state: Float[Array, "s"]) -> DiagGaussian:
         """Return the law of the layer above."""
@@ -83,7 +83,7 @@ class BottomUp(AbstractLayeredPosterior):
         keys = jax.random.split(key, len(dims))
         self.net = MLP(data_dim, 2 * upwards[0], widths, activation=activation, key=keys[0]).quiet()
         self.links = tuple(
-            Upward(MLP(below, 2 * dim, between, activation=activation, key=k).quiet(), dim)
+            Upward(dim, MLP(below, 2 * dim, between, activation=activation, key=k).quiet())
             for below, dim, k in zip(upwards, upwards[1:], keys[1:], strict=False)
         )
         self.frame = Frame.identity(data_dim)

@@ -18,7 +18,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import TopDownGaussian
-from jensen.errors import CombinationError, InputError
+from jensen.errors import CombinationError
 from jensen.nets import Frame
 from jensen.posteriors.amortized import entering_frame
 from jensen.typing import Array, Float, PRNGKey
@@ -52,7 +52,7 @@ class AbstractLayeredPosterior(AbstractPosterior, InitializesFromData):
                 f"{name}: {kind} has no layers of latents; use posteriors.Amortized, or "
                 "models.Decoder(prior=models.priors.Hierarchical(...))",
             )
-        if isinstance(model, HasCondition):
+        if isinstance(inference.model, HasCondition):
             return Verdict(
                 "refused",
                 f"{name} reads no condition, {kind} has one; use "
@@ -75,7 +75,7 @@ class AbstractLayeredPosterior(AbstractPosterior, InitializesFromData):
 def is_layered(model: Any) -> bool:
     """Whether the prior is a top-down pass through layers."""
     layered = isinstance(model, AbstractLatentModel) and issubclass(model.prior_law, TopDownGaussian)
-    return layered and isinstance(model, HasLatentDim)
+    return layered and isinstance(model, HasLatentDim) and isinstance(model, ChecksData)
 
 
 def layers_of(name: str, like: Any) -> tuple[int, tuple[int, ...]]:
@@ -83,13 +83,10 @@ def layers_of(name: str, like: Any) -> tuple[int, tuple[int, ...]]:
 
     Raises:
         CombinationError: If it has no layers.
-        InputError: If it does not say how many columns x has.
     """
     if not is_layered(like):
         raise CombinationError(
             f"{name}: like={type(like).__name__} has no layers of latents; use posteriors.Amortized, or "
             "models.Decoder(prior=models.priors.Hierarchical(...))"
         )
-    if not isinstance(like, ChecksData):
-        raise InputError(f"{name}: like={type(like).__name__} does not say how many columns x has")
     return like.data_dim, like.prior_of(None).dims

@@ -29,6 +29,9 @@ class Messages(AbstractFamily):
     law: ClassVar[type[AbstractDensity]] = TopDownGaussian
     rungs: tuple[AbstractRung, ...]
 
+    def __init__(self, rungs: tuple[AbstractRung, ...]):
+        self.rungs = rungs
+
     @property
     def latent_dim(self) -> int:
         """Length of all layers together."""
@@ -126,13 +129,13 @@ class TopDown(AbstractLayeredPosterior, PicksLaw):
             told.append(jnp.split(head(hidden), 2))
         return jnp.concatenate([part[i] for i in (0, 1) for part in reversed(told)])
 
-    def family_given(self, model: Any) -> Messages:
+    def family_given(self, model: Any, datum: Datum) -> Messages:
         """Return the laws the network picks from, given the model's prior."""
         return Messages(model.prior_of(None).rungs)
 
     def __call__(self, model: Any, datum: Datum, *, key: PRNGKey) -> TopDownGaussian:
         """Build the law the network proposes."""
-        return self.family_given(model)(self.parameters(datum))
+        return self.family_given(model, datum)(self.parameters(datum))
 
     def law(self, model: AbstractModel) -> type[TopDownGaussian]:
         """Layers drawn from the top down."""

@@ -21,12 +21,12 @@ class Link(dist.AbstractRung):
     """p(z_l | state) by a network, and the layer itself as the state below: the chain of Burda et al.
 
     Attributes:
-        net: From the state to mean and log-scale; ``None`` for a standard normal.
         dim: Length of z_l.
+        net: From the state to mean and log-scale; ``None`` for a standard normal.
     """
 
-    net: MLP | None
     dim: int
+    net: MLP | None
 
     def law(self, state: Float[Array, "s"]) -> dist.DiagGaussian:
         """Return the law of z_l."""
@@ -41,16 +41,16 @@ class Step(dist.AbstractRung):
     """p(z_l | h) by a network, and a residual step h ← u + net(u), u = h + W z_l.
 
     Attributes:
+        dim: Length of z_l.
         net: From h to mean and log-scale; ``None`` for a standard normal.
         enter: W, with a bias.
         mix: The residual network.
-        dim: Length of z_l.
     """
 
+    dim: int
     net: MLP | None
     enter: eqx.nn.Linear
     mix: MLP
-    dim: int
 
     def law(self, state: Float[Array, "s"]) -> dist.DiagGaussian:
         """Return the law of z_l."""
@@ -140,7 +140,7 @@ class Hierarchical(AbstractHierarchy):
             MLP(above, 2 * dim, widths, activation=activation, key=k).quiet()  # near the standard normal
             for above, dim, k in zip(dims, dims[1:], keys, strict=False)
         )
-        self.rungs = (Link(None, dims[0]), *(Link(net, d) for net, d in zip(nets, dims[1:], strict=True)))
+        self.rungs = (Link(dims[0], None), *(Link(dim, net) for dim, net in zip(dims[1:], nets, strict=True)))
 
     @property
     def out_dim(self) -> int:
@@ -232,4 +232,4 @@ def _step(dim: int, width: int, activation: Callable[[Array], Array], top: bool,
     net = None if top else MLP(width, 2 * dim, (width,), activation=activation, key=to_net).quiet()
     enter = glorot(eqx.nn.Linear(dim, width, key=to_enter), key=to_enter)
     mix = MLP(width, width, (width,), activation=activation, key=to_mix).quiet(0.5)
-    return Step(net, enter, mix, dim)
+    return Step(dim, net, enter, mix)
