@@ -9,13 +9,14 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 from jax.scipy.stats import norm
 
-from jensen.core import AbstractInference, Datum, Terms, Verdict, independent_draws
-from jensen.dist import AbstractDistribution, DiagGaussian
+from jensen.core import AbstractInference, Terms, Verdict
+from jensen.dist import DiagGaussian
 from jensen.objectives.across_data import AbstractAcrossData, check_weights, one_vector_each
-from jensen.typing import Array, Float, Int, PRNGKey, Scalar
+from jensen.objectives.together import DrawsIndependently
+from jensen.typing import Array, Float, Int, Scalar
 
 
-class BetaTC(AbstractAcrossData):
+class BetaTC(AbstractAcrossData, DrawsIndependently):
     r"""The loss −E[log p(x|z)] + α I(x; z) + β TC(z) + γ Σⱼ KL(q(zⱼ) ‖ p(zⱼ)), in nats.
 
     With α = β = γ = 1 it is the negative ELBO.
@@ -57,10 +58,6 @@ class BetaTC(AbstractAcrossData):
         self.alpha = alpha
         self.gamma = gamma
         self.num_samples = num_samples
-
-    def draw(self, model: Any, q: AbstractDistribution, datum: Datum, *, key: PRNGKey, share: Any) -> Terms:
-        """Draw independently."""
-        return independent_draws(model, q, datum, self.num_samples, key=key, share=share)
 
     @property
     def kl_weight(self) -> float:

@@ -8,22 +8,20 @@ import jax.numpy as jnp
 
 from jensen.core import (
     AbstractInference,
-    Datum,
     HasBatchTerm,
     Losses,
     MeanOverDraws,
     Terms,
     Verdict,
-    independent_draws,
 )
-from jensen.dist import AbstractDistribution
 from jensen.errors import InputError
 from jensen.objectives.across_data import check_weights, divergence, one_vector_each
 from jensen.objectives.schedules import at
-from jensen.typing import Array, Int, PRNGKey, Scalar, Schedule
+from jensen.objectives.together import DrawsIndependently
+from jensen.typing import Array, Int, Scalar, Schedule
 
 
-class Capacity(MeanOverDraws, HasBatchTerm):
+class Capacity(MeanOverDraws, HasBatchTerm, DrawsIndependently):
     """The loss −E[log p(x|z)] + γ |KL − C|: z is made to tell C nats, no more and no less.
 
     With C rising from 0, one factor of the data after another is encoded, the most useful first. The bound
@@ -71,10 +69,6 @@ class Capacity(MeanOverDraws, HasBatchTerm):
         self.strength = strength
         self.over = over
         self.num_samples = num_samples
-
-    def draw(self, model: Any, q: AbstractDistribution, datum: Datum, *, key: PRNGKey, share: Any) -> Terms:
-        """Draw independently."""
-        return independent_draws(model, q, datum, self.num_samples, key=key, share=share)
 
     def bound(self, terms: Terms) -> Scalar:
         """Return E[log p(x|z)] − KL, averaged over draws, in nats."""

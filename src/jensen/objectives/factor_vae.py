@@ -7,15 +7,16 @@ from typing import Any, ClassVar
 
 import jax
 
-from jensen.core import AbstractInference, Datum, HasLatentDim, Terms, Verdict, independent_draws
-from jensen.dist import AbstractDistribution, AbstractEnumerable, stop
+from jensen.core import AbstractInference, HasLatentDim, Terms, Verdict
+from jensen.dist import AbstractEnumerable, stop
 from jensen.errors import check_key
 from jensen.nets import MLP
 from jensen.objectives.across_data import AbstractAcrossData, check_weights, one_vector_each
+from jensen.objectives.together import DrawsIndependently
 from jensen.typing import Array, Int, PRNGKey, Scalar
 
 
-class FactorVAE(AbstractAcrossData):
+class FactorVAE(AbstractAcrossData, DrawsIndependently):
     r"""The negative ELBO plus γ TC(z), TC(z) = KL(q(z) ‖ ∏ⱼ q(zⱼ)) by the density-ratio trick.
 
     A network learns to tell z from z with each column permuted over the batch on its own; its logit is then
@@ -62,10 +63,6 @@ class FactorVAE(AbstractAcrossData):
         self.discriminator = MLP(latent_dim, 1, widths, activation=jax.nn.leaky_relu, key=key)
         self.latent_dim = latent_dim
         self.num_samples = num_samples
-
-    def draw(self, model: Any, q: AbstractDistribution, datum: Datum, *, key: PRNGKey, share: Any) -> Terms:
-        """Draw independently."""
-        return independent_draws(model, q, datum, self.num_samples, key=key, share=share)
 
     @property
     def kl_weight(self) -> float:

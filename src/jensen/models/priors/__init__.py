@@ -5,6 +5,7 @@ from jensen.models.priors.conditional import ConditionalGaussian
 from jensen.models.priors.discrete import Bernoulli, Categorical, OneHot
 from jensen.models.priors.gaussian import LearnedGaussian, StandardNormal
 from jensen.models.priors.hierarchical import AbstractHierarchy, Hierarchical, Ladder, features_dim
+from jensen.models.priors.learned import Learned
 from jensen.models.priors.mixture import MixtureOfGaussians
 from jensen.models.priors.vamp import VampPrior
 
@@ -17,6 +18,7 @@ __all__ = [
     "ConditionalGaussian",
     "Hierarchical",
     "Ladder",
+    "Learned",
     "LearnedGaussian",
     "MixtureOfGaussians",
     "OneHot",

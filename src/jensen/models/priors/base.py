@@ -2,7 +2,7 @@
 
 # annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 
@@ -15,7 +15,7 @@ from jensen.typing import Array, Float
 class AbstractPrior(eqx.Module):
     """p(z | c), with ``law`` the type of distribution it gives."""
 
-    law: ClassVar[type[AbstractDensity]]
+    law: eqx.AbstractVar[type[AbstractDensity]]
     latent_dim: eqx.AbstractVar[int]
 
     @abstractmethod
