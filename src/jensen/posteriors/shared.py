@@ -25,7 +25,8 @@ from jensen.errors import InputError, check_key
 from jensen.families import AbstractFamily, Placed
 from jensen.posteriors.local import Laplace, Pathfinder
 from jensen.posteriors.rules import family_matches_prior
-from jensen.typing import Array, Float, PRNGKey, Scalar
+from jensen.posteriors.together import Together
+from jensen.typing import Array, Float, PRNGKey
 
 
 class Global(HasFamily, SharesLatent, StartsFromModel):
@@ -91,7 +92,7 @@ class Global(HasFamily, SharesLatent, StartsFromModel):
         if isinstance(model, HoldsData):
             datum = jax.tree.map(lambda leaf: leaf[0], datum)
         else:
-            model = _Together(model, self.family.latent_dim)
+            model = Together(model, self.family.latent_dim)
         law = _found(self.start, model, datum, key)
         if not bool(jnp.isfinite(law.tril).all() & jnp.isfinite(law.loc).all()):
             raise InputError(
@@ -105,17 +106,3 @@ class Global(HasFamily, SharesLatent, StartsFromModel):
 @eqx.filter_jit
 def _found(start: Any, model: Any, datum: Datum, key: PRNGKey) -> FullGaussian:
     return start(model, datum, key=key)
-
-
-class _Together(HoldsData):
-    """All rows as one datum: log p(x_1, …, x_N, z)."""
-
-    model: Any
-    latent_dim: int
-
-    def log_joint(self, z: Any, datum: Datum) -> Scalar:
-        """Return the log-prior and every row's log-likelihood, weighted."""
-        each = eqx.filter_vmap(lambda row: self.model.log_likelihood(z, row))(datum)
-        weight = 1.0 if datum.weight is None else datum.weight
-        cond = jax.tree.map(lambda leaf: leaf[0], datum.cond)  # a z behind all rows has one prior
-        return jnp.sum(weight * each) + self.model.prior_of(cond).log_prob(z).sum()

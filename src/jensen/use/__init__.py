@@ -1,5 +1,6 @@
 """What a fitted model is for: encode, reconstruct, sample, score, impute; predict; of sequences more."""
 
+from jensen.use.draws import Draws, Moments, draws
 from jensen.use.forecast import Forecast, forecast
 from jensen.use.generate import sample
 from jensen.use.latents import encode, reconstruct
@@ -10,11 +11,14 @@ from jensen.use.score import score
 from jensen.use.states import States, filter, smooth
 
 __all__ = [
+    "Draws",
     "Forecast",
+    "Moments",
     "Prediction",
     "Rollout",
     "States",
     "density",
+    "draws",
     "encode",
     "filter",
     "forecast",
