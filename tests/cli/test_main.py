@@ -124,7 +124,7 @@ def test_other_commands(here: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["report", "../run"]) == 0 and Path("../run/report.html").stat().st_size > 1000
     assert main(["info"]) == 0
     assert (
-        "presets    gaussian, gmm, fa, ppca, vae, iwae, dvae, regression, hetero, mdn, cvae, hmm"
+        "presets    gaussian, gmm, fa, ppca, vae, iwae, hvae, dvae, regression, hetero, mdn, cvae, hmm"
         in capsys.readouterr().out
     )
     assert main(["fit", "--resume", "../run"]) == 0
@@ -174,6 +174,7 @@ DECODERS = {
         "stick-the-landing",
     ],
     "bits drawn anew": ["vae", "digits", "--binarize", "dynamic"],
+    "two layers": ["hvae", *BINARY, "--prior", "ladder", "--free-bits", "1,0", "--num-samples", "2"],
     "discrete": ["dvae", *BINARY, "--components", "3"],
     "importance-weighted": ["iwae", "iris", "--num-samples", "3"],
     "per datum": ["vae", "iris", "--posterior", "per-datum", "--standardize"],
@@ -184,7 +185,7 @@ DECODERS = {
 @pytest.mark.parametrize("case", DECODERS)
 def test_other_fits(case: str, here: Path, unmeasured: None, capsys: pytest.CaptureFixture[str]):
     words = DECODERS[case]
-    small = SMALL if words[0] != "gmm" else ["--epochs", "2"]
+    small = {"gmm": SMALL[:2], "hvae": [*SMALL[:4], "--latent", "1,2"]}.get(words[0], SMALL)
     assert main(["fit", *words, *small, "--out", "run"]) == 0
     assert "stopped by epochs" in capsys.readouterr().out
     assert np.isfinite(fit.load("run").history.bound).all()

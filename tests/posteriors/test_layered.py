@@ -155,7 +155,7 @@ def test_the_kl_of_every_layer_is_the_mean_of_its_sampled_one():
 
 def test_messages_that_say_nothing_leave_the_prior():
     model = decoder("ladder", (2, 2))
-    family = posterior("TopDown", model).family_given(model)
+    family = posterior("TopDown", model).family_given(model, ROW)
     assert family.num_params == 8
     vague = family(jnp.concatenate([jnp.zeros(4), jnp.full(4, 50.0)]))
     z, log_q = vague.sample_and_log_prob(key=KEY)

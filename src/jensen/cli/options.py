@@ -99,6 +99,21 @@ def _widths(written: Any) -> list[int]:
         raise ValueError("it must be layer widths like 256,256") from None
 
 
+def _one_or_more(read: Read, wanted: str) -> Read:
+    """Read a number, or several of them, one a layer."""
+
+    def several(written: Any) -> Any:
+        parts = written if isinstance(written, list) else str(written).split(",")
+        if len(parts) == 1:
+            return read(parts[0])
+        try:
+            return [read(part) for part in parts]
+        except ValueError:
+            raise ValueError(wanted) from None
+
+    return several
+
+
 def _flag(written: Any) -> bool:
     if written in (True, "true", "yes"):
         return True
@@ -144,6 +159,7 @@ SAMPLED_GRADIENTS = ("reparam", "stick-the-landing", "doubly-reparam", "score-fu
 POSTERIORS = tuple(
     f"{kind}{family}" for kind in ("amortized", "per-datum") for family in ("", "-lowrank", "-full")
 )
+LAYERED = ("top-down", "bottom-up")
 
 DECODER_LAWS = (
     "bernoulli",
@@ -210,7 +226,13 @@ OPTIONS = {
             "work in columns of unit variance; densities stay in the data's units",
             _flag,
         ),
-        Option("latent", _MODEL, "D", "number of latents, at every step of sequences", whole(1)),
+        Option(
+            "latent",
+            _MODEL,
+            "D",
+            "number of latents, at every step of sequences; hvae: of each layer, the top first, such as 8,16",
+            _one_or_more(whole(1), "it must be whole numbers like 8,16"),
+        ),
         Option(
             "components",
             _MODEL,
@@ -238,16 +260,16 @@ OPTIONS = {
         Option(
             "prior",
             _MODEL,
-            "learned|fixed",
-            "p(z | inputs) by a network, or a standard Gaussian (cvae; default: learned)",
-            one_of("learned", "fixed"),
+            "HOW",
+            "cvae: learned, p(z | inputs) by a network, or fixed, a standard Gaussian; hvae: chain or ladder",
+            one_of("learned", "fixed", "chain", "ladder"),
         ),
         Option(
             "posterior",
             _BOUND,
             "Q",
-            f"{', '.join(POSTERIORS)}; sequences: {', '.join(PATHS)}",
-            one_of(*POSTERIORS, *PATHS),
+            f"{', '.join(POSTERIORS)}; hvae: {', '.join(LAYERED)}; sequences: {', '.join(PATHS)}",
+            one_of(*POSTERIORS, *LAYERED, *PATHS),
         ),
         Option(
             "objective", _BOUND, "BOUND", "elbo, iwae, or of sequences fivo", one_of("elbo", "iwae", "fivo")
@@ -264,8 +286,9 @@ OPTIONS = {
             "free_bits",
             _BOUND,
             "NATS",
-            "nats per latent, or step of a sequence, below which the KL is not pushed",
-            _NOT_NEGATIVE,
+            "nats per datum, step of a sequence, or layer (hvae; or a number for each) below which the KL is "
+            "not pushed",
+            _one_or_more(_NOT_NEGATIVE, "it must be numbers, 0 or more, like 2,0.5"),
         ),
         Option(
             "kl_balance",

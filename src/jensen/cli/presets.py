@@ -44,6 +44,7 @@ def check_used(name: str, given: Options) -> Preset:
             raise InputError(
                 f"{flags([option])} {given[option]} does not fit preset {name}; choose {' or '.join(allowed)}"
             )
+    _check_layers(name, preset, given)
     if "epochs" in given and "steps" in given:
         raise InputError("--epochs and --steps say the same thing twice; give one of them")
     takes = _takes(preset, given)
@@ -53,6 +54,21 @@ def check_used(name: str, given: Options) -> Preset:
     if given.get("windows") == "carried":
         _check_carried(preset.defaults | given)
     return preset
+
+
+def _check_layers(name: str, preset: Preset, given: Options) -> None:
+    """Refuse several layers where a preset has one, and one where it has several."""
+    layers = isinstance(preset.defaults.get("latent"), list)
+    for option in ("latent", "free_bits"):
+        if isinstance(given.get(option), list) and not layers:
+            raise InputError(f"{flags([option])} has a number for each layer, but {name} has one; use hvae")
+    if layers and isinstance(given.get("latent"), int):
+        raise InputError(
+            f"--latent is {given['latent']}: {name} has two layers or more, such as --latent 8,16"
+        )
+    free, latent = given.get("free_bits"), given.get("latent", preset.defaults.get("latent"))
+    if isinstance(free, list) and len(free) != len(latent):
+        raise InputError(f"--free-bits has {len(free)} numbers, --latent {len(latent)}; give one a layer")
 
 
 def _check_carried(chosen: Options) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jensen.cli.options import DECODER_LAWS, POSTERIORS, SAMPLED_GRADIENTS, STATIC_GRADIENTS
+from jensen.cli.options import DECODER_LAWS, LAYERED, POSTERIORS, SAMPLED_GRADIENTS, STATIC_GRADIENTS
 from jensen.cli.preset import Build, Facts, Options, Preset
 
 if TYPE_CHECKING:
@@ -73,6 +73,27 @@ def _dvae(options: Options, facts: Facts, key: PRNGKey) -> Inference:
     return _decoding(
         options, facts, key, families.OneHot(classes, latent), models.priors.OneHot(classes, latent)
     )
+
+
+def _hvae(options: Options, facts: Facts, key: PRNGKey) -> Inference:
+    import jax
+
+    from jensen import models, posteriors
+    from jensen.core import Inference
+
+    to_prior, to_model, to_posterior = jax.random.split(key, 3)
+    widths, latent = options["widths"], options["latent"]
+    between = [max(1, width // 2) for width in widths]
+    if options["prior"] == "ladder":
+        prior = models.priors.Ladder(latent, width=widths[-1], key=to_prior)
+    else:
+        prior = models.priors.Hierarchical(latent, widths=between, key=to_prior)
+    model = models.Decoder(
+        facts.columns, likelihood=options["likelihood"], widths=widths, prior=prior, key=to_model
+    )
+    kind = posteriors.TopDown if options["posterior"] == "top-down" else posteriors.BottomUp
+    posterior = kind(like=model, widths=widths, between=between, key=to_posterior)
+    return Inference(model, posterior, bound_of(options), gradient_of(options))
 
 
 def _decoding(options: Options, facts: Facts, key: PRNGKey, family: Any, prior: Any) -> Inference:
@@ -155,6 +176,14 @@ STATIC = {
         _vae,
         _DECODER | {"objective": "iwae", "gradient": "doubly-reparam", "num_samples": 8},
         _REPARAM | {"objective": ("iwae",)},
+    ),
+    "hvae": Preset(
+        "a hierarchy: several layers of latents, --latent of each, the top first",
+        _hvae,
+        _DECODER
+        | _ELBO
+        | {"latent": [8, 16], "prior": "chain", "posterior": "top-down", "gradient": "reparam"},
+        _REPARAM | {"posterior": LAYERED, "prior": ("chain", "ladder")},
     ),
     "dvae": Preset(
         "a decoder of discrete latents: --latent variables of --components categories",
