@@ -17,6 +17,9 @@ from jensen.typing import Array, Bool, Float
 _EDGE = 0.99
 """Share of the bound on log-scales that parameters made here may use; beyond it arctanh runs away."""
 
+LEAST_SCALE = float(np.exp(-_EDGE * LOG_SCALE_BOUND))
+"""Smallest scale that can be held, relative to its column."""
+
 
 def raw_scale(scale: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """Return the parameter whose ``bounded_exp`` is this scale."""
@@ -36,10 +39,9 @@ def exactly(scale: Any) -> Float[Array, "*s"]:
         InputError: If it is too small, relative to its column, to be held.
     """
     scale = np.asarray(scale, np.float64)
-    least = np.exp(-_EDGE * LOG_SCALE_BOUND)
-    if (scale < least).any():
+    if (scale < LEAST_SCALE).any():
         raise InputError(
-            f"a variance is {scale.min() ** 2:.2g} of its column's; below {least**2:.2g} it cannot be held: "
+            f"a variance is {scale.min() ** 2:.2g} of its column's; below {LEAST_SCALE**2:.2g} it cannot be held: "
             "drop the column, or one that determines it"
         )
     return raw_scale(jnp.asarray(scale, jnp.result_type(float)))

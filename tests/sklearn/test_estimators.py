@@ -1,0 +1,23 @@
+"""scikit-learn's checks of every estimator: none is expected to fail, and how many ran is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from jensen.sklearn import GaussianMixture
+
+ESTIMATORS = [GaussianMixture(max_iter=5)]
+LEAST = {"GaussianMixture": 40}
+PASSED: Counter[str] = Counter()
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_checks_pass(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # else one check is skipped
+    check(estimator)
+    PASSED[type(estimator).__name__] += 1
