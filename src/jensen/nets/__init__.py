@@ -1,8 +1,9 @@
 """Networks on one example, built on equinox, and numbers that are not trained."""
 
+from jensen.nets.conv import ConvDecoder, ConvEncoder
 from jensen.nets.fixed import Fixed, Frame, column_means, trainable
 from jensen.nets.masked import Conditioner, Masked
-from jensen.nets.mlp import MLP, glorot
+from jensen.nets.mlp import MLP, StartsAt, glorot
 from jensen.nets.recurrent import GRU, Bidirectional, Merge
 
 __all__ = [
@@ -10,10 +11,13 @@ __all__ = [
     "MLP",
     "Bidirectional",
     "Conditioner",
+    "ConvDecoder",
+    "ConvEncoder",
     "Fixed",
     "Frame",
     "Masked",
     "Merge",
+    "StartsAt",
     "column_means",
     "glorot",
     "trainable",

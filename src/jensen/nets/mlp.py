@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 import equinox as eqx
@@ -11,7 +12,15 @@ import jax.numpy as jnp
 from jensen.typing import Array, Float, PRNGKey
 
 
-class MLP(eqx.Module):
+class StartsAt(eqx.Module):
+    """A network whose output starts at a place chosen from the data, through its last bias."""
+
+    @abstractmethod
+    def starting_at(self, bias: Float[Array, "o"]) -> StartsAt:
+        """Return the network with this output bias, one number for each output."""
+
+
+class MLP(StartsAt):
     """Linear layers with an activation between them, none after the last.
 
     Args:
@@ -57,6 +66,10 @@ class MLP(eqx.Module):
         """Return the network with its last weights multiplied, so that outputs start near their bias."""
         last = self.layers[-1]
         return eqx.tree_at(lambda net: net.layers[-1].weight, self, by * last.weight)
+
+    def starting_at(self, bias: Float[Array, "o"]) -> MLP:
+        """Return the network with this output bias, one number for each output."""
+        return eqx.tree_at(lambda net: net.layers[-1].bias, self, jnp.asarray(bias))
 
 
 def glorot(linear: eqx.nn.Linear, *, key: PRNGKey) -> eqx.nn.Linear:

@@ -22,7 +22,7 @@ from jensen.core import (
 from jensen.dist import AbstractDensity
 from jensen.errors import InputError
 from jensen.models import likelihoods, priors
-from jensen.nets import MLP
+from jensen.nets import StartsAt
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 
@@ -81,9 +81,9 @@ class AbstractDecoder(
             weight: Row weights.
         """
         family, bias = self.likelihood_family.start(x, mask, weight)
-        if not isinstance(self.net, MLP):  # a net of the user's own keeps its bias
+        if not isinstance(self.net, StartsAt):  # a net of the user's own keeps its bias
             return family, self.net
-        return family, eqx.tree_at(lambda net: net.layers[-1].bias, self.net, bias)
+        return family, self.net.starting_at(bias)
 
 
 class Parts(NamedTuple):
