@@ -14,7 +14,7 @@ import pytest
 import jensen as jn
 from jensen import diagnose, dist, families, fit, gradients, models, objectives, posteriors
 
-gap_module = importlib.import_module("jensen.diagnose.gap")
+gap_module = importlib.import_module("jensen.diagnose.decompose")
 KEY = jax.random.key(11)
 LIGHT = diagnose.Effort(temperatures=60, pilot=20, chains=8, leapfrog=3, steps=400, samples=500)
 MODELS = 5

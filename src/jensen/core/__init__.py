@@ -1,5 +1,6 @@
 """The four sockets, and what passes between them. Bookkeeping only."""
 
+from jensen.core.conjugate import HasCoordinateAscent, HasPredictive, HoldsFactors
 from jensen.core.datum import Carried, Datum, End, real_steps_of
 from jensen.core.draws import independent_draws, score
 from jensen.core.gradient import AbstractGradient, Estimate
@@ -33,6 +34,7 @@ from jensen.core.posterior import (
     HasFamily,
     IndexesData,
     PicksLaw,
+    Refines,
     SharesLatent,
     StartsFromModel,
 )
@@ -55,6 +57,7 @@ __all__ = [
     "Estimate",
     "HasBatchTerm",
     "HasCondition",
+    "HasCoordinateAscent",
     "HasExactConditional",
     "HasExactEvidence",
     "HasExactPosterior",
@@ -63,8 +66,10 @@ __all__ = [
     "HasLatentDim",
     "HasMarkovLatents",
     "HasObservation",
+    "HasPredictive",
     "HasRecurrence",
     "HoldsData",
+    "HoldsFactors",
     "HoldsLatent",
     "IndexesData",
     "Inference",
@@ -74,6 +79,7 @@ __all__ = [
     "Losses",
     "MeanOverDraws",
     "PicksLaw",
+    "Refines",
     "SharesLatent",
     "Simulates",
     "StartsFromModel",

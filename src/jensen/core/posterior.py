@@ -33,8 +33,8 @@ class PicksLaw(AbstractPosterior):
     """A posterior that picks, for each datum, a member of a family of laws by a vector of parameters."""
 
     @abstractmethod
-    def family_given(self, model: Any) -> Any:
-        """Return the family; it may be made of the model's prior."""
+    def family_given(self, model: Any, datum: Datum) -> Any:
+        """Return the family; it may be made of the model's prior, or of its density at the datum."""
 
     @abstractmethod
     def parameters(self, datum: Datum) -> Float[Array, "p"]:
@@ -46,9 +46,17 @@ class HasFamily(PicksLaw):
 
     family: eqx.AbstractVar[Any]
 
-    def family_given(self, model: Any) -> Any:
+    def family_given(self, model: Any, datum: Datum) -> Any:
         """Return the family."""
         return self.family
+
+
+class Refines(HasFamily):
+    """A posterior that looks at the model to improve on the parameters it first had in mind."""
+
+    @abstractmethod
+    def refine(self, model: Any, datum: Datum, *, key: PRNGKey) -> Float[Array, "p"]:
+        """Return the improved parameters for one datum."""
 
 
 class CarriesOn(AbstractPosterior):

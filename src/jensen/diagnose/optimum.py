@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import Datum, HasFamily, IndexesData, PicksLaw
+from jensen.core import Datum, HasFamily, IndexesData, PicksLaw, Refines
 from jensen.diagnose.elbo import plain_elbo
 from jensen.diagnose.estimate import Effort
 from jensen.diagnose.progress import Progress
 from jensen.diagnose.rows import count, per_row
+from jensen.families import Unshared, embed, has_weights
 from jensen.fit.per_datum import optimal_parameters
 from jensen.posteriors import PerDatum
 from jensen.typing import PRNGKey
@@ -40,15 +41,35 @@ class Optimum(NamedTuple):
     apart: Any
 
 
-@eqx.filter_jit
-def _climb(model: Any, posterior: Any, fresh: bool, effort: Effort, rows: Datum, keys: Any) -> Optimum:
-    family = posterior.family_given(model)
+def family_of(posterior: PicksLaw, model: Any, datum: Datum) -> Any:
+    """Return the family that is searched: a flow may choose its own weights for each datum.
 
-    def one(datum: Datum, key: Any) -> Optimum:
+    That it shares them over data in the posterior is part of the amortization.
+    """
+    family = posterior.family_given(model, datum)
+    free = isinstance(posterior, HasFamily) and has_weights(family)
+    return Unshared(family) if free else family
+
+
+def _own(posterior: Any, model: Any, datum: Datum, family: Any, *, key: Any) -> Any:
+    """Return the posterior's own parameters, as the searched family counts them."""
+    refines = isinstance(posterior, Refines)
+    own = posterior.refine(model, datum, key=key) if refines else posterior.parameters(datum)
+    return jnp.pad(own, (0, family.num_params - len(own)))
+
+
+@eqx.filter_jit
+def _climb(
+    model: Any, posterior: Any, fresh: bool, effort: Effort, rows: tuple[Datum, Any], keys: Any
+) -> Optimum:
+    def one(row: tuple[Datum, Any], key: Any) -> Optimum:
+        datum, poorer = row
+        family = family_of(posterior, model, datum)
         perturb, first, second, judge = jax.random.split(key, 4)
-        plain = family.initial_params()
+        # the second start: the best member of a poorer family, where there is one, else the family's own
+        plain = family.initial_params() if poorer is None else embed(family, poorer)
         noise = jax.random.normal(perturb, plain.shape)
-        own = plain + 0.3 * noise if fresh else posterior.parameters(datum)
+        own = plain + 0.3 * noise if fresh else _own(posterior, model, datum, family, key=perturb)
         starts = jnp.stack([own, plain])
         climbs = jax.vmap(
             lambda start, key: optimal_parameters(
@@ -56,8 +77,8 @@ def _climb(model: Any, posterior: Any, fresh: bool, effort: Effort, rows: Datum,
                 steps=effort.steps, num_samples=effort.draws, learning_rate=effort.learning_rate,
             )
         )(starts, jnp.stack([first, second]))  # fmt: skip
-        # q itself is a member too; equal noise for all, as only their differences matter here
-        members = jnp.concatenate([climbs.params, own[None]])
+        # the starts are members too; equal noise for all, as only their differences matter here
+        members = jnp.concatenate([climbs.params, starts])
         value, _ = jax.lax.map(
             lambda p: plain_elbo(model, family(p), datum, effort.samples, key=judge), members
         )
@@ -79,6 +100,7 @@ def optimize(
     fresh: bool,
     key: PRNGKey,
     progress: Progress,
+    poorer: Any = None,
 ) -> Optimum:
     """Find q* for each row.
 
@@ -90,19 +112,32 @@ def optimize(
         fresh: The posterior knows nothing of these rows: a perturbed start takes the place of its own.
         key: Randomness.
         progress: Told of every block.
+        poorer: Laws of a poorer family to start from in place of the family's own start, stacked.
     """
     return per_row(
         lambda rows, keys: _climb(model, posterior, fresh, effort, rows, keys),
-        rows,
+        (rows, poorer),
         key=key,
         progress=progress,
         label="best member of the family",
     )
 
 
+@eqx.filter_jit
+def laws_of(model: Any, posterior: Any, rows: Datum, best: Optimum) -> Any:
+    """Return the laws that were found, stacked over rows."""
+
+    def one(datum: Datum, params: Any) -> Any:
+        return family_of(posterior, model, datum)(params)
+
+    # a law may hold networks, and so leaves that are no arrays
+    return eqx.filter_vmap(one)(jax.tree.map(jnp.asarray, rows), jnp.asarray(best.params))
+
+
 def tabled(posterior: HasFamily, params: np.ndarray, rows: Datum, *, key: PRNGKey) -> tuple[PerDatum, Datum]:
     """Return the found members as a posterior of their own, and the rows renumbered to match."""
-    table = PerDatum(posterior.family, num_data=count(rows), key=key)
+    family = Unshared(posterior.family) if has_weights(posterior.family) else posterior.family
+    table = PerDatum(family, num_data=count(rows), key=key)
     table = eqx.tree_at(lambda q: q.table, table, jnp.asarray(params))
     return table, eqx.tree_at(
         lambda d: d.index, rows, np.arange(count(rows), dtype=np.int32), is_leaf=lambda leaf: leaf is None

@@ -2,6 +2,7 @@
 
 from jensen.families.base import AbstractFamily, bounded_exp
 from jensen.families.discrete import Bernoulli, Categorical, OneHot
+from jensen.families.embed import embed
 from jensen.families.flow import (
     CouplingFlow,
     FlowjaxFlow,
@@ -33,5 +34,6 @@ __all__ = [
     "PlanarFlow",
     "Unshared",
     "bounded_exp",
+    "embed",
     "has_weights",
 ]

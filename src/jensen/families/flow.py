@@ -209,12 +209,13 @@ class FlowjaxFlow(AbstractFamily):
     law: ClassVar[type[dist.AbstractDensity]] = dist.Flow
     bijection: Any
 
-    def __check_init__(self):
-        shape = getattr(self.bijection, "shape", None)
+    def __init__(self, bijection: Any):
+        shape = getattr(bijection, "shape", None)
         if not (isinstance(shape, tuple) and len(shape) == 1):
             raise InputError(
                 f"FlowjaxFlow: bijection has shape {shape}; use one of vectors, of shape (latent_dim,)"
             )
+        self.bijection = bijection
 
     @property
     def latent_dim(self) -> int:
@@ -250,7 +251,8 @@ class Unshared(AbstractFamily, Fixed):
 
     No data share anything, which makes it the whole family that a flow of this shape spans: what
     ``diagnose.gap`` compares a shared one with. In a posterior its emitted weights are added to the flow's
-    first ones. There are many of them: for ``PerDatum`` and small latents.
+    first ones, in units of 0.2, so that one learning rate suits means and weights alike. There are many
+    of them: for ``PerDatum`` and small latents.
 
     Args:
         base: A flow with weights of its own.
@@ -266,11 +268,13 @@ class Unshared(AbstractFamily, Fixed):
     """
 
     law: ClassVar[type[dist.AbstractDensity]] = dist.Flow
+    STEP: ClassVar[float] = 0.2
     base: Any
 
-    def __check_init__(self):
-        if not has_weights(self.base):
-            raise InputError(f"Unshared: {type(self.base).__name__} has no weights to share; use it as it is")
+    def __init__(self, base: AbstractFamily):
+        if not has_weights(base):
+            raise InputError(f"Unshared: {type(base).__name__} has no weights to share; use it as it is")
+        self.base = base
 
     @property
     def latent_dim(self) -> int:
@@ -287,7 +291,7 @@ class Unshared(AbstractFamily, Fixed):
         weights, rest = _weights(self.base)
         first, unravel = ravel_pytree(weights)
         own, moved = jnp.split(params, (self.base.num_params,))
-        return eqx.combine(unravel(first + moved), rest)(own)
+        return eqx.combine(unravel(first + self.STEP * moved), rest)(own)
 
     def initial_params(self) -> Float[Array, "p"]:
         """The flow's own start, at its own weights."""

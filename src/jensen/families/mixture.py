@@ -36,13 +36,14 @@ class Mixture(AbstractFamily):
     component: AbstractFamily
     num_components: int
 
-    def __check_init__(self):
-        at_least("num_components", self.num_components, 1)
-        if not issubclass(self.component.law, dist.AbstractGaussian):
+    def __init__(self, component: AbstractFamily, num_components: int):
+        at_least("num_components", num_components, 1)
+        if not issubclass(component.law, dist.AbstractGaussian):
             raise InputError(
-                f"Mixture: components of {type(self.component).__name__} cannot be reparameterized together; "
+                f"Mixture: components of {type(component).__name__} cannot be reparameterized together; "
                 "use families.DiagGaussian, LowRankGaussian or FullGaussian"
             )
+        self.component, self.num_components = component, num_components
 
     @property
     def latent_dim(self) -> int:
