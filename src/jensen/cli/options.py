@@ -279,7 +279,7 @@ OPTIONS = {
             "beta",
             _BOUND,
             "B",
-            "weight of the KL in the loss (dmm, rssm: rising to 1 at first)",
+            "weight of the KL in the loss (hvae, dmm, rssm: rising to 1 at first)",
             _NOT_NEGATIVE,
         ),
         Option(

@@ -67,7 +67,7 @@ def _check_layers(name: str, preset: Preset, given: Options) -> None:
             f"--latent is {given['latent']}: {name} has two layers or more, such as --latent 8,16"
         )
     free, latent = given.get("free_bits"), given.get("latent", preset.defaults.get("latent"))
-    if isinstance(free, list) and len(free) != len(latent):
+    if isinstance(free, list) and isinstance(latent, list) and len(free) != len(latent):
         raise InputError(f"--free-bits has {len(free)} numbers, --latent {len(latent)}; give one a layer")
 
 

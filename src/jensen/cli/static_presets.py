@@ -93,7 +93,16 @@ def _hvae(options: Options, facts: Facts, key: PRNGKey) -> Inference:
     )
     kind = posteriors.TopDown if options["posterior"] == "top-down" else posteriors.BottomUp
     posterior = kind(like=model, widths=widths, between=between, key=to_posterior)
-    return Inference(model, posterior, bound_of(options), gradient_of(options))
+    bound = bound_of({"beta": _warm_up(options, facts)} | options)
+    return Inference(model, posterior, bound, gradient_of(options))
+
+
+def _warm_up(options: Options, facts: Facts) -> Any:
+    """Raise β to 1 over a fifth of the steps: at full weight from the start upper layers are never used."""
+    from jensen import objectives
+
+    steps = options.get("steps") or options["epochs"] * facts.steps_per_epoch(options)
+    return objectives.Linear(0.01, 1.0, max(1, steps // 5))
 
 
 def _decoding(options: Options, facts: Facts, key: PRNGKey, family: Any, prior: Any) -> Inference:
@@ -182,7 +191,7 @@ STATIC = {
         _hvae,
         _DECODER
         | _ELBO
-        | {"latent": [8, 16], "prior": "chain", "posterior": "top-down", "gradient": "reparam"},
+        | {"latent": [8, 16], "prior": "chain", "posterior": "top-down", "beta": None, "gradient": "reparam"},
         _REPARAM | {"posterior": LAYERED, "prior": ("chain", "ladder")},
     ),
     "dvae": Preset(

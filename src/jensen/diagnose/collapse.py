@@ -14,13 +14,24 @@ from jensen.core import AbstractCarryModel, AbstractLatentModel, Datum, Inferenc
 from jensen.diagnose.estimate import Estimate
 from jensen.diagnose.rows import count, inference_of, look, weight_of
 from jensen.diagnose.table import columns, number
-from jensen.dist import AbstractDensity, AbstractMoments, DiagGaussian, draw, kl_per_dimension
+from jensen.dist import (
+    AbstractDensity,
+    AbstractLayered,
+    AbstractMoments,
+    DiagGaussian,
+    TopDownGaussian,
+    draw,
+    kl_per_dimension,
+)
 from jensen.errors import InputError, check_key
 from jensen.fit import Fitted
 from jensen.typing import PRNGKey
 
 ACTIVE = 0.01
 """A unit is active where the variance over data of its posterior mean exceeds this (Burda et al. 2016)."""
+
+DRAWS = 32
+"""Draws behind each of two estimates of a posterior mean that has no closed form."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +40,16 @@ class Collapse:
 
     Attributes:
         kl: Mean KL(q(z|x) ‖ p(z)).
-        kl_per_dimension: The same per dimension of diagonal Gaussians, per latent group of other laws;
-            ``None`` without a closed form.
-        mean_variance: Variance over data of E_q[z], per dimension; ``None`` where q has no mean.
+        kl_per_dimension: The same per dimension of diagonal Gaussians, layers of them included, per latent
+            group of other laws; ``None`` without a closed form.
+        mean_variance: Variance over data of E_q[z], per dimension; ``None`` where q has no mean. Of layers,
+            whose means are averages over draws, the covariance of two independent averages.
         information: I_q(x; z) over the rows looked at, E log q(z|x) − log (1/N) Σⱼ q(z|xⱼ). It cannot exceed
             ``ceiling`` and says nothing beyond it.
         ceiling: log N, or the entropy of the row weights.
         num_data: N, the rows looked at.
+        kl_per_layer: Mean of log q(z_l | ·) − log p(z_l | ·) of each layer of a hierarchy, the top first: no
+            divergences, and maybe negative, where q goes up. ``None`` for other laws.
     """
 
     kl: Estimate
@@ -44,6 +58,7 @@ class Collapse:
     information: Estimate
     ceiling: float
     num_data: int
+    kl_per_layer: np.ndarray | None = None
 
     @property
     def active(self) -> np.ndarray | None:
@@ -62,7 +77,7 @@ class Collapse:
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers."""
-        lists = {name: getattr(self, name) for name in ("kl_per_dimension", "mean_variance")}
+        lists = {name: getattr(self, name) for name in ("kl_per_dimension", "kl_per_layer", "mean_variance")}
         return {
             "kl": self.kl.to_json(),
             **{name: None if values is None else values.tolist() for name, values in lists.items()},
@@ -85,6 +100,9 @@ class Collapse:
         ]
         if self.active is not None:
             lines.append(f"{self.num_active} of {len(self.active)} units active")
+        if self.kl_per_layer is not None:
+            each = " ".join(f"{kl:.2f}" for kl in self.kl_per_layer)
+            lines.append(f"KL by layer, the top first: {each}")
         if self.kl_per_dimension is not None:
             order = np.argsort(-self.kl_per_dimension)
             lines.append(
@@ -130,7 +148,7 @@ def collapse(inference: Inference | Fitted, x: Any, *, key: PRNGKey, rows: int |
     share = np.full(n, 1 / n) if weight is None else np.asarray(weight, np.float64) / np.sum(weight)
     measured = _measure(model, posterior, chosen, jnp.asarray(share), jax.random.split(to_run, n))
     seen = jax.tree.map(np.asarray, measured)
-    per_dimension = seen["kl_per_dimension"]
+    per_dimension, per_layer = seen["kl_per_dimension"], seen["kl_per_layer"]
     return Collapse(
         kl=Estimate.mean(seen["kl"], weight),
         kl_per_dimension=None if per_dimension is None else np.average(per_dimension, axis=0, weights=weight),
@@ -138,6 +156,7 @@ def collapse(inference: Inference | Fitted, x: Any, *, key: PRNGKey, rows: int |
         information=Estimate.mean(seen["information"], weight),
         ceiling=float(-np.sum(share * np.log(np.where(share > 0, share, 1.0)))),
         num_data=n,
+        kl_per_layer=None if per_layer is None else np.average(per_layer, axis=0, weights=weight),
     )
 
 
@@ -160,6 +179,9 @@ def _measure(model: Any, posterior: Any, rows: Datum, share: Any, keys: Any) -> 
         prior = None if isinstance(model, AbstractCarryModel) else model.prior_of(datum.cond)
         if isinstance(q, DiagGaussian) and isinstance(prior, DiagGaussian):
             return kl_per_dimension(q, prior)
+        if isinstance(q, TopDownGaussian) and isinstance(prior, TopDownGaussian):
+            pairs = zip(q.laws(terms.z), prior.laws(terms.z), strict=True)
+            return jnp.concatenate([kl_per_dimension(a, b) for a, b in pairs])
         return terms.kl
 
     def one(both: Any) -> dict[str, Any]:
@@ -172,14 +194,34 @@ def _measure(model: Any, posterior: Any, rows: Datum, share: Any, keys: Any) -> 
         return {
             "kl": total,
             "kl_per_dimension": per_dimension(q, datum, terms),
-            "mean": q.mean if isinstance(q, AbstractMoments) else None,
+            "kl_per_layer": (
+                (terms.log_ratio if terms.kl is None else terms.kl)
+                if isinstance(q, AbstractLayered)
+                else None
+            ),
+            "mean": _means(q, key),
             "information": terms.log_q.sum() - mixture,
         }
 
     return jax.lax.map(one, (rows, laws, keys), batch_size=min(32, len(keys)))
 
 
+def _means(q: Any, key: PRNGKey) -> Any:
+    """Return E_q[z] twice, (2, d): where it is an average over draws, two independent ones."""
+    if isinstance(q, AbstractMoments):
+        return jnp.stack([q.mean, q.mean])
+    if not isinstance(q, AbstractLayered):
+        return None
+
+    def average(key: PRNGKey) -> Any:
+        keys = jax.random.split(key, DRAWS)
+        return jax.vmap(lambda k: q.means(q.sample_and_log_prob(key=k)[0]))(keys).mean(0)
+
+    return jnp.stack([average(jax.random.fold_in(key, half)) for half in (2, 3)])
+
+
 def _variance(means: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Return the variance over rows of means given twice, (N, 2, ...): their covariance adds no noise."""
     means = means.astype(np.float64)
-    centre = np.average(means, axis=0, weights=weight)
-    return np.average((means - centre) ** 2, axis=0, weights=weight)
+    off = means - np.average(means, axis=0, weights=weight)
+    return np.average(off[:, 0] * off[:, 1], axis=0, weights=weight)

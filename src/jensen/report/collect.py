@@ -28,6 +28,7 @@ from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import PRNGKey
 
 MAX_ROWS = 2000
+LAYERED_DRAWS = 16
 SHOWN = 32
 Kind = Literal["continuous", "discrete", "binary"]
 
@@ -132,6 +133,10 @@ def latent_space(model: Any) -> LatentSpace | None:
         return LatentSpace("discrete", v * k, v, none, none)
     if isinstance(prior, dist.Bernoulli):
         return LatentSpace("binary", prior.logits.shape[-1], 1, none, none)
+    if isinstance(prior, dist.AbstractLayered):
+        keys = jax.random.split(jax.random.key(0), MAX_ROWS)
+        z = np.asarray(jax.vmap(lambda k: prior.sample_and_log_prob(key=k)[0])(keys), np.float64)
+        return LatentSpace("continuous", z.shape[1], 1, z.mean(0), z.std(0))
     if isinstance(prior, dist.AbstractMoments):
         center = np.asarray(prior.mean, np.float64)
         if center.ndim != 1 or center.size == 0:
@@ -173,6 +178,9 @@ def posterior_means(inference: Inference, data: Dataset, *, key: PRNGKey) -> np.
         q = posterior(model, datum, key=k)
         if isinstance(q, dist.Categorical):
             return q.probs
+        if isinstance(q, dist.AbstractLayered):
+            z = jax.vmap(lambda k: q.sample_and_log_prob(key=k)[0])(jax.random.split(k, LAYERED_DRAWS))
+            return jax.vmap(q.means)(z).mean(0)
         return q.mean if isinstance(q, dist.AbstractMoments) else jnp.zeros(0)
 
     gone = hidden(data)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.models import Decoder, GaussianMixture, likelihoods
+from jensen.models import Decoder, GaussianMixture, likelihoods, priors
 from jensen.nets import MLP
 from jensen.report.collect import LatentSpace, View, decoded, settle
 
@@ -49,8 +49,9 @@ def explorer(model: Any, view: View, *, kl: np.ndarray | None = None) -> dict[st
         latents that a page can decode.
     """
     space = view.space
-    if space is None:
-        return None
+    layered = isinstance(model, Decoder) and isinstance(model.prior, priors.AbstractHierarchy)
+    if space is None or layered:
+        return None  # one coordinate of a layer says nothing while those above and below it stand still
     order, use = _order(space, view, kl)
     decoder = _network(model, space) or _grid(model, space, order)
     if decoder is None:

@@ -237,6 +237,9 @@ def _per_dimension(collapse: dict[str, Any] | None) -> np.ndarray | None:
 def _information(space: LatentSpace, collapse: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Write how much q tells about the data."""
     lines = [("KL(q(z|x) ‖ p(z))", gaps.number(collapse["kl"]), "nats per datum: what z is paid for")]
+    if layers := collapse.get("kl_per_layer"):
+        note = "of it, layer by layer, the top first, which is drawn first"
+        lines.append(("  by layer", " + ".join(f"{kl:.2f}" for kl in layers), note))
     if collapse.get("information"):
         ceiling = float(collapse["ceiling"])
         note = f"nats: what z tells about which row it came from; at most log N = {ceiling:.2f}"

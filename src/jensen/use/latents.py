@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import Datum, HasObservation, Inference
-from jensen.dist import AbstractMoments, Categorical, means_by_kind, row_of_means
+from jensen.dist import AbstractLayered, AbstractMoments, Categorical, means_by_kind, row_of_means
 from jensen.errors import InputError
 from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import Array, PRNGKey
@@ -76,6 +76,8 @@ def _mean(inference: Inference, datum: Datum, key: PRNGKey) -> Array:
     if isinstance(q, Categorical):
         return q.probs
     draws = jax.vmap(lambda k: q.sample_and_log_prob(key=k)[0])(jax.random.split(key, DRAWS))
+    if isinstance(q, AbstractLayered):
+        draws = jax.vmap(q.means)(draws)
     return jnp.mean(draws, axis=0)
 
 
