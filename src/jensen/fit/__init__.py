@@ -1,5 +1,6 @@
 """Fitting: one gradient loop, one EM loop, restarts, and what they return."""
 
+from jensen.fit.annealed import annealed_adam
 from jensen.fit.batches import ByLength, CarriedWindows, Windows
 from jensen.fit.best_of import best_of
 from jensen.fit.data import Data
@@ -27,6 +28,7 @@ __all__ = [
     "TensorBoard",
     "Tracker",
     "Windows",
+    "annealed_adam",
     "best_of",
     "em",
     "evaluate",

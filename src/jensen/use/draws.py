@@ -116,8 +116,8 @@ class Draws:
                     continue
                 label = name + (f"[{', '.join(map(str, at))}]" if at else "")
                 lines.append(
-                    f"{label:<16}{_pm(own.mean[at], own.mean_se[at]):>20}{own.sd[at]:>12.4g}"
-                    f"{_pm(better.mean[at], better.mean_se[at]):>20}{better.sd[at]:>16.4g}"
+                    f"{label:<16}{_pm(own, at):>20}{own.sd[at]:>12.4g}"
+                    f"{_pm(better, at):>20}{better.sd[at]:>16.4g}"
                 )
         tail = [f"and {more} more"] if more else []
         head = f"{len(self):,} draws, k̂ = {self.pareto_k:.2f}"
@@ -221,5 +221,5 @@ def _moments(values: Float[np.ndarray, "s ..."], weights: Float[np.ndarray, "s"]
     return Moments(mean, mean_se, sd, np.divide(spread, 2 * sd, out=np.zeros_like(sd), where=sd > 0))
 
 
-def _pm(value: float, se: float) -> str:
-    return f"{value:.4g} ± {se:.2g}"
+def _pm(moments: Moments, at: tuple[int, ...]) -> str:
+    return f"{moments.mean[at]:.4g} ± {moments.mean_se[at]:.2g}"

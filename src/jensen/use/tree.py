@@ -13,8 +13,8 @@ def datatree(draws: Any) -> Any:
     """Return draws as a tree of data sets.
 
     The group ``posterior`` holds q's draws as one chain; ``sample_stats`` their log importance weights, raw
-    and smoothed (normalized), with k̂ and the log-evidence as attributes. ``arviz.from_datatree`` turns it into
-    an ``InferenceData`` where ArviZ is older than 1.0.
+    and smoothed (normalized), with k̂ and the log-evidence as attributes. ``arviz.from_datatree`` turns it
+    into an ``InferenceData`` where ArviZ is older than 1.0.
 
     Args:
         draws: What ``use.draws`` returned.
