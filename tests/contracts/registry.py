@@ -18,7 +18,8 @@ SEQUENTIAL = {"HMM", "LinearGaussianSSM", "NeuralStateSpace", "RSSM", "RSSM(OneH
 
 def datum_for(model):
     """Return one datum, with a condition for the models that take one, and many steps where they want them."""
-    row = SEQUENCE if isinstance(model, HasMarkovLatents | HasRecurrence | HoldsLatent) else ROW
+    many = HasMarkovLatents | HasRecurrence | HoldsLatent | models.BayesianHMM
+    row = SEQUENCE if isinstance(model, many) else ROW
     if not isinstance(model, HasCondition):
         return row
     return Datum(row.x, jnp.full((*row.x.shape[:-1], COND), 0.5), index=row.index)
@@ -45,6 +46,7 @@ PRIORS = {
     "Categorical": lambda: models.priors.Categorical(CLASSES),
     "OneHot": lambda: models.priors.OneHot(CLASSES),
     "Bernoulli": lambda: models.priors.Bernoulli(LATENT),
+    "Codebook": lambda: models.priors.Codebook(CLASSES, 1, LATENT, key=KEY),
     "ConditionalGaussian": lambda: models.priors.ConditionalGaussian(LATENT, COND, widths=(), key=KEY),
     "Hierarchical": lambda: models.priors.Hierarchical((1, 1), widths=(), key=KEY),
     "Ladder": lambda: models.priors.Ladder((1, 1), width=2, key=KEY),
@@ -64,8 +66,12 @@ LIKELIHOODS = {
 MODELS = {
     "Gaussian": lambda: models.Gaussian(DIM, key=KEY),
     "GaussianMixture": lambda: models.GaussianMixture(CLASSES, DIM, key=KEY),
+    "BernoulliMixture": lambda: models.BernoulliMixture(CLASSES, DIM, key=KEY),
     "FactorAnalysis": lambda: models.FactorAnalysis(DIM, LATENT, key=KEY),
     "ProbabilisticPCA": lambda: models.ProbabilisticPCA(DIM, LATENT, key=KEY),
+    "BayesianGaussianMixture": lambda: models.BayesianGaussianMixture(CLASSES, DIM, key=KEY),
+    "BayesianHMM": lambda: models.BayesianHMM(CLASSES, DIM, key=KEY),
+    "LDA": lambda: models.LDA(CLASSES, DIM, key=KEY),
     "Decoder": lambda: models.Decoder(DIM, LATENT, widths=(), key=KEY),
     "LinearGaussian": lambda: models.LinearGaussian(DIM, COND, key=KEY),
     "HeteroscedasticNet": lambda: models.HeteroscedasticNet(DIM, COND, widths=(), key=KEY),
@@ -99,8 +105,12 @@ def layered():
 
 POSTERIORS = {
     "Exact": lambda family: posteriors.Exact(),
+    "Conjugate": lambda family: posteriors.Conjugate(MODELS["BayesianGaussianMixture"]().prior_of(None)),
     "TopDown": lambda family: posteriors.TopDown(like=layered(), widths=(2,), between=(2,), key=KEY),
     "BottomUp": lambda family: posteriors.BottomUp(like=layered(), widths=(), between=(), key=KEY),
+    "VectorQuantized": lambda family: posteriors.VectorQuantized(
+        1, LATENT, data_dim=DIM, widths=(), key=KEY
+    ),
     "PerDatum": lambda family: posteriors.PerDatum(family, num_data=NUM_DATA, key=KEY),
     "Global": lambda family: posteriors.Global(family, key=KEY),
     "Amortized": lambda family: posteriors.Amortized(family, data_dim=DIM, widths=(), key=KEY),
@@ -114,7 +124,7 @@ POSTERIORS = {
         family, like=MODELS["NeuralStateSpace"](), widths=(2,), key=KEY
     ),
 }
-NO_FAMILY = ("Exact", "TopDown", "BottomUp", "Laplace", "Pathfinder")
+NO_FAMILY = ("Exact", "Conjugate", "TopDown", "BottomUp", "Laplace", "Pathfinder", "VectorQuantized")
 """Posteriors that are given no family, whatever they are made of."""
 MORE_POSTERIORS = {
     "Amortized(cond)": lambda family: posteriors.Amortized(
@@ -175,8 +185,18 @@ MORE_MODELS = {
         DIM, COND, widths=(), prior=models.priors.StandardNormal(LATENT), key=KEY
     ),
 }
-LIKE_ANOTHER = {"Decoder(MixtureOfGaussians)", "Decoder(Learned)"}
-"""Judged as one with another learned prior is: left to the slow tests."""
+LIKE_ANOTHER = {
+    "ProbabilisticPCA",
+    "EpisodeDecoder",
+    "ConditionalDecoder(StandardNormal)",
+    "Decoder(LearnedGaussian)",
+    "Decoder(MixtureOfGaussians)",
+    "Decoder(Learned)",
+    "Decoder(VampPrior)",
+    "Decoder(Categorical)",
+    "MixtureDensity(full)",
+}
+"""Models that a crossed one stands for: each gradient estimator runs once on them, not once per objective."""
 MORE_OBJECTIVES = {
     "ELBO(1)": lambda: objectives.ELBO(),
     "ELBO(sampled)": lambda: objectives.ELBO(2, kl="sampled"),
