@@ -11,6 +11,7 @@ from jensen.dist.bijections import (
     Planar,
     Reverse,
 )
+from jensen.dist.codes import Codes, NearestCode, NearestCodeThrough
 from jensen.dist.conjugate import Dirichlet, Factors, NormalWishart
 from jensen.dist.counts import (
     BetaBinomialRow,
@@ -102,6 +103,7 @@ __all__ = [
     "Chain",
     "Coupling",
     "DiagGaussian",
+    "Codes",
     "Dirichlet",
     "DiscretizedLogisticRow",
     "Draw",
@@ -121,6 +123,8 @@ __all__ = [
     "NegativeBinomialRow",
     "NormalWishart",
     "OneHot",
+    "NearestCode",
+    "NearestCodeThrough",
     "OneHotThrough",
     "Planar",
     "PoissonRow",

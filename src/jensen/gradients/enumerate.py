@@ -25,7 +25,7 @@ from jensen.core import (
     live,
     score,
 )
-from jensen.dist import AbstractCarrying, AbstractEnumerable, Draw
+from jensen.dist import AbstractCarrying, AbstractEnumerable, AbstractRelaxable, Draw
 from jensen.errors import CombinationError
 from jensen.gradients.common import Evaluation, couples_data, descend
 from jensen.typing import Array, Int, PRNGKey, PyTree
@@ -82,8 +82,9 @@ class Enumerate(AbstractGradient):
                 "refused", f"Enumerate: {law.__name__} has infinitely many values; use gradients.Reparam()"
             )
         if issubclass(law, AbstractCarrying):
+            use = "StraightThrough()" if issubclass(law, AbstractRelaxable) else "Reparam()"
             return Verdict(
-                "refused", f"Enumerate: {law.__name__} brings a carry with each draw; use gradients.Reparam()"
+                "refused", f"Enumerate: {law.__name__} brings a carry with each draw; use gradients.{use}"
             )
         if couples_data(inference):
             return Verdict(

@@ -16,7 +16,7 @@ from jensen.core import (
     MeanOverDraws,
     Verdict,
 )
-from jensen.dist import AbstractCarrying, AbstractDistribution, StoppedSample, stop
+from jensen.dist import AbstractCarrying, AbstractDistribution, AbstractRelaxable, StoppedSample, stop
 from jensen.gradients.baselines import AbstractBaseline, ForetellsLoss, LeaveOneOut, NoBaseline, centre
 from jensen.gradients.common import Evaluation, couples_data, descend, has_no_score, make_draws
 from jensen.typing import Array, Int, PRNGKey, PyTree
@@ -84,10 +84,11 @@ class ScoreFunction(AbstractGradient):
         if refusal := has_no_score(inference, "ScoreFunction"):
             return refusal
         if issubclass(law, AbstractCarrying):
+            use = "StraightThrough()" if issubclass(law, AbstractRelaxable) else "Reparam()"
             return Verdict(
                 "refused",
                 f"ScoreFunction: the carry of {law.__name__} holds the draw it came from, which cannot be "
-                "held constant without cutting it; use gradients.Reparam()",
+                f"held constant without cutting it; use gradients.{use}",
             )
         needed = self.baseline.min_samples
         if inference.objective.num_samples < needed:

@@ -13,6 +13,7 @@ from jensen.posteriors.top_down import TopDown
 
 __all__ = [
     "Amortized",
+from jensen.posteriors.vector_quantized import VectorQuantized
     "BottomUp",
     "Exact",
     "Filtering",
@@ -24,3 +25,4 @@ __all__ = [
     "Smoothing",
     "TopDown",
 ]
+    "VectorQuantized",

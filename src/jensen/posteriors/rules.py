@@ -25,6 +25,7 @@ _USE = {
     OneHot: "families.OneHot",
     Bernoulli: "families.Bernoulli",
     object: "families.DiagGaussian",
+    Codes: "posteriors.VectorQuantized",
 }
 
 

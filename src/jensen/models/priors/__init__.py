@@ -1,6 +1,7 @@
 """Priors over latents, for any model that takes one."""
 
 from jensen.models.priors.base import AbstractLivePrior, AbstractPrior
+from jensen.models.priors.codebook import Codebook
 from jensen.models.priors.conditional import ConditionalGaussian
 from jensen.models.priors.discrete import Bernoulli, Categorical, OneHot
 from jensen.models.priors.gaussian import LearnedGaussian, StandardNormal
@@ -15,6 +16,7 @@ __all__ = [
     "AbstractPrior",
     "Bernoulli",
     "Categorical",
+    "Codebook",
     "ConditionalGaussian",
     "Hierarchical",
     "Ladder",
