@@ -25,7 +25,15 @@ from jensen.core import (
 )
 from jensen.diagnose.estimate import Effort
 from jensen.diagnose.rows import first
-from jensen.dist import AbstractDensity, AbstractDistribution, AbstractEnumerable, Empty, draw
+from jensen.dist import (
+    AbstractAugmented,
+    AbstractDensity,
+    AbstractDistribution,
+    AbstractEnumerable,
+    Empty,
+    Factors,
+    draw,
+)
 from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import Array, PRNGKey
 
@@ -44,7 +52,7 @@ def methods_for(model: Any, posterior: Any, datum: Datum, *, key: PRNGKey) -> tu
         ("exact", closed),
         ("enumerate", few),
         ("particle", is_stepwise(model)),
-        ("ais", _is_smooth(q, key)),
+        ("ais", _is_smooth(started(q), key)),
         ("importance", not isinstance(q, Empty)),
     )
     return tuple(name for name, applies in ways if applies)
@@ -56,10 +64,16 @@ def _law_of_z(model: Any, q: Any, datum: Datum) -> Any:
     return model.prior_of(datum.cond) if alone else q
 
 
+def started(q: AbstractDistribution) -> AbstractDistribution:
+    """Return a law to anneal from: of one with auxiliary noise, the density it starts from."""
+    return q.start if isinstance(q, AbstractAugmented) else q
+
+
 def _is_smooth(q: AbstractDistribution, key: PRNGKey) -> bool:
     leaves = jax.tree.leaves(draw(q, key=key).z)
     real = all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves) and len(leaves) > 0
-    return real and isinstance(q, AbstractDensity) and not isinstance(q, AbstractEnumerable)
+    # factors lie on simplices and cones, which a Hamiltonian path would leave
+    return real and isinstance(q, AbstractDensity) and not isinstance(q, AbstractEnumerable | Factors)
 
 
 def exact(model: Any, datum: Datum, *, key: PRNGKey) -> Array:
@@ -89,6 +103,7 @@ def log_weights(model: Any, q: Any, datum: Datum, num: int, *, key: PRNGKey) -> 
 
 def path_between(model: Any, q: Any, datum: Datum, *, key: PRNGKey) -> Path:
     """Return the annealing path from q to p(x, ·), over z written as one real vector."""
+    q = started(q)
     _, unflatten = ravel_pytree(draw(q, key=key).z)
     return Path(
         sample_q=lambda key: ravel_pytree(draw(q, key=key).z)[0],

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import AbstractModel, Datum, HasExpectationMaximization, Inference
+from jensen.core import AbstractModel, Datum, HasCoordinateAscent, HasExpectationMaximization, Inference
 from jensen.errors import CombinationError, InputError, JensenWarning, NonFiniteError, check_key
+from jensen.fit.coordinate import MeanField
 from jensen.fit.data import Data
 from jensen.fit.enter import centred_cond, real_entries
 from jensen.fit.fingerprint import array_digest
@@ -30,7 +31,7 @@ from jensen.models.sequence.linear_gaussian_units import HasSpectralRadius
 from jensen.models.static import HasFloor, HasFrame
 from jensen.nets import Frame
 from jensen.objectives import ELBO
-from jensen.posteriors import Exact
+from jensen.posteriors import Conjugate, Exact
 from jensen.typing import Array, Float, PRNGKey, PyTree
 
 BLOCK = 2_048
@@ -58,6 +59,9 @@ def em(
 ) -> Fitted:
     """Fit by expectation maximization: each step raises the mean log p(x), or leaves it.
 
+    Under a model whose parameters have a conjugate prior the same loop is coordinate ascent: the E-step sets
+    q(z_i), the M-step q(θ), and what rises is the mean-field bound on log p(x_1, …, x_N), divided by N.
+
     Rows are standardized, and conditions centred, in float64 on the host before they become float32, and sums
     over rows are compensated. Missing entries are integrated out. The compiled step is shared by all calls of
     one shape.
@@ -69,18 +73,20 @@ def em(
         tolerance: Stop when a step gains less than this, in nats per row or sequence; 0 takes every step.
         key: Randomness of the start; by default it follows from the model's own initial parameters.
         trainable: Picks what to fit, as in ``lambda inference: inference.model.logits``; the rest keeps its
-            bits, and the M-step maximizes given it. By default everything.
+            bits, and the M-step maximizes given it. By default everything; coordinate ascent takes no choice.
         run: A run directory for metrics and the fitted model. A fit by EM has no checkpoints: resumed, it
             is done again, to the same bits.
 
     Returns:
-        The model with the exact posterior. ``history.bound`` is the mean log p(x) at the start and after
-        each step, nats per row or sequence; the reason is ``"converged"``, ``"steps"`` or ``"interrupted"``.
+        The model with the exact posterior, or with the ``Conjugate`` one. ``history.bound`` is the mean
+        log p(x), or the mean-field bound, at the start and after each step, nats per row or sequence; the
+        reason is ``"converged"``, ``"steps"`` or ``"interrupted"``.
 
     Raises:
         InputError: If data or options cannot be used.
         CombinationError: If the model has no E- and M-step.
         NonFiniteError: If log p(x) is not finite.
+        FloatingPointError: If coordinate ascent lowered its bound by more than rounding explains.
 
     Example:
         >>> import jax, numpy as np, jensen as jn
@@ -89,24 +95,23 @@ def em(
         >>> fitted.stop_reason
         'converged'
     """
+    if isinstance(model, HasCoordinateAscent):
+        return _mean_field(model, x, steps, tolerance, key=key, trainable=trainable, run=run)
     if not isinstance(model, HasExpectationMaximization):
         raise CombinationError(
             f"em: {type(model).__name__} has no closed-form E- and M-step; use fit.gradient"
         )
-    if steps < 1 or not tolerance >= 0:
-        raise InputError(f"em: steps={steps}, tolerance={tolerance}; at least 1 step, tolerance 0 or more")
+    course = _Course(steps, tolerance)
     begun = time.perf_counter()
     data = Data.of(x)
     inference = Inference(model, Exact(), ELBO(), Analytic())
     check_fits(inference, data)
-    if key is None:
-        key = jax.random.key(int(array_digest(eqx.filter(model, eqx.is_array))[:7], 16))
+    key = _key_of(model) if key is None else key
     check_key(key)
     inference = start_from(inference, data, trainable, key=key)
     split = Split.of(inference, trainable)
     split.check_trainable()
     free = jax.tree.map(lambda leaf: leaf is not None, split.params.model, is_leaf=lambda leaf: leaf is None)
-    course = _Course(steps, tolerance)
     model = _climb(inference.model, free, Blocks.of(inference.model, data), course)
     if isinstance(model, HasFloor) and (low := int(np.sum(model.at_floor()))):
         course.event(f"{low} variance{'s' * (low > 1)} at the floor of 1e-6 of the columns' own")
@@ -125,6 +130,49 @@ def em(
     if run is not None:
         _record(fitted, run)
     return fitted
+
+
+def _mean_field(
+    model: Any,
+    x: Any,
+    steps: int,
+    tolerance: float,
+    *,
+    key: PRNGKey | None,
+    trainable: Trainable | None,
+    run: Run | None,
+) -> Fitted:
+    """Fit q(θ) of a conjugate model by coordinate ascent."""
+    course = _Course(steps, tolerance, falls=False)
+    if trainable is not None:
+        name = type(model).__name__
+        raise InputError(f"em: {name}: coordinate ascent moves the whole of q(θ); leave trainable= out")
+    begun = time.perf_counter()
+    data = Data.of(x)
+
+    def choices(model: Any, factors: Any) -> Inference:
+        return Inference(model, Conjugate(factors), ELBO(), Analytic())
+
+    inference = choices(model, model.prior_of(None))
+    check_fits(inference, data)
+    key = _key_of(model) if key is None else key
+    check_key(key)
+    to_model, to_q = jax.random.split(key)
+    model = inference.initialize_from(data.rows(), key=to_model).model
+    blocks = Blocks.of(model, data)
+    begin = MeanField.of(entered(model), model.first_factors(data.rows(), key=to_q), blocks.total)
+    factors = _climb(begin, begin.free, blocks, course).factors
+    history = course.history(time.perf_counter() - begun)
+    meta = {"num_data": data.num_data, "data_dim": data.data_dim, "num_parameters": _size(factors)}
+    fitted = Fitted(choices(model, factors), history, course.reason, meta=meta)
+    if run is not None:
+        _record(fitted, run)
+    return fitted
+
+
+def _key_of(model: Any) -> PRNGKey:
+    """Return a key that follows from the model's own initial parameters."""
+    return jax.random.key(int(array_digest(eqx.filter(model, eqx.is_array))[:7], 16))
 
 
 @dataclass(frozen=True)
@@ -187,13 +235,26 @@ def _cut(shape: tuple[int, ...], most: int) -> tuple[int, int]:
 
 @dataclass
 class _Course:
-    """What happened so far, and whether to go on."""
+    """What happened so far, and whether to go on.
+
+    Attributes:
+        steps: Most steps.
+        tolerance: Least gain.
+        falls: Whether a fall of the bound is an event, as floors and rounding cause them, or an error.
+    """
 
     steps: int
     tolerance: float
+    falls: bool = True
     bounds: list[float] = field(default_factory=list)
     events: tuple[str, ...] = ()
     reason: str = "steps"
+
+    def __post_init__(self):
+        if self.steps < 1 or not self.tolerance >= 0:
+            raise InputError(
+                f"em: steps={self.steps}, tolerance={self.tolerance}; at least 1 step, tolerance 0 or more"
+            )
 
     def event(self, text: str) -> None:
         self.events += (text,)
@@ -208,7 +269,10 @@ class _Course:
         gain = bound - self.bounds[-1] if self.bounds else np.inf
         self.bounds.append(bound)
         if gain < -DROP * max(1.0, abs(bound)):
-            self.event(f"step {step}: the bound fell by {-gain:.3g} nats per row or sequence")
+            fell = f"step {step}: the bound fell by {-gain:.3g} nats per row or sequence"
+            if not self.falls:
+                raise FloatingPointError(f"em: {fell}, more than rounding explains; give data of order one")
+            self.event(fell)
         if self.tolerance > 0 and gain < self.tolerance:
             self.reason = "converged"
             return True

@@ -10,8 +10,10 @@ from jensen.models.conditional import (
     MixtureDensity,
     chunk_decoder,
 )
-from jensen.models.sequence import HMM, RSSM, LinearGaussianSSM, NeuralStateSpace
+from jensen.models.sequence import HMM, RSSM, BayesianHMM, LinearGaussianSSM, NeuralStateSpace
 from jensen.models.static import (
+    LDA,
+    BayesianGaussianMixture,
     Decoder,
     FactorAnalysis,
     Gaussian,
@@ -22,7 +24,10 @@ from jensen.models.static import (
 
 __all__ = [
     "HMM",
+    "LDA",
     "RSSM",
+    "BayesianGaussianMixture",
+    "BayesianHMM",
     "CategoricalNet",
     "ConditionalDecoder",
     "Decoder",

@@ -2,6 +2,7 @@
 
 from jensen.posteriors.amortized import Amortized
 from jensen.posteriors.bottom_up import BottomUp
+from jensen.posteriors.conjugate import Conjugate
 from jensen.posteriors.exact import Exact
 from jensen.posteriors.filtering import Filtering
 from jensen.posteriors.local import Laplace, Pathfinder
@@ -15,6 +16,7 @@ __all__ = [
     "Amortized",
 from jensen.posteriors.vector_quantized import VectorQuantized
     "BottomUp",
+    "Conjugate",
     "Exact",
     "Filtering",
     "Global",

@@ -7,6 +7,7 @@ from typing import Any
 from jensen.core import (
     AbstractLatentModel,
     HasCondition,
+    HasCoordinateAscent,
     HasExactEvidence,
     HasExactPosterior,
     HasLatentDim,
@@ -31,6 +32,9 @@ _USE = {
 
 def family_matches_prior(family: AbstractFamily, model: Any) -> Verdict:
     """Refuse a family whose samples do not live where the model's prior does."""
+    if isinstance(model, HasCoordinateAscent):
+        name = type(model).__name__
+        return Verdict("refused", f"{name} has a conjugate prior; use posteriors.Conjugate, as fit.em does")
     latent = isinstance(model, AbstractLatentModel)
     if isinstance(model, HasExactEvidence) and (not latent or model.prior_law is Empty):
         name = type(model).__name__

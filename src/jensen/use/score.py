@@ -14,6 +14,8 @@ from jensen.core import (
     AbstractLatentModel,
     Datum,
     HasExactEvidence,
+    HasPredictive,
+    HoldsFactors,
     Inference,
     SharesLatent,
     Terms,
@@ -30,7 +32,8 @@ def score(fitted: Any, x: Any, *, key: PRNGKey | None = None, num_samples: int =
 
     Exact where the model has an exact evidence, otherwise the importance-weighted lower bound
     log (1/K) Σ p(x, zₖ)/q(zₖ) with zₖ ~ q. With one z behind all data, the posterior predictive density
-    log (1/K) Σ p(x | zₖ) given the data q was fitted to: the log of an average over q.
+    log (1/K) Σ p(x | zₖ) given the data q was fitted to: the log of an average over q, or its closed form
+    (a Bayesian mixture).
 
     Args:
         fitted: What ``fit.*`` returned, or an ``Inference``.
@@ -49,6 +52,8 @@ def score(fitted: Any, x: Any, *, key: PRNGKey | None = None, num_samples: int =
         raise InputError(f"score: num_samples is {num_samples}; it must be at least 1")
     inference = inference_of(fitted)
     key = jax.random.key(0) if key is None else key
+    if isinstance(inference.posterior, HoldsFactors) and isinstance(inference.model, HasPredictive):
+        return map_rows(_averaged, inference, x, key=key).astype(np.float64)
     if isinstance(inference.posterior, SharesLatent):
         return _predictive_of(inference, x, key=key, num_samples=num_samples)
     if isinstance(inference.model, HasExactEvidence):
@@ -59,6 +64,10 @@ def score(fitted: Any, x: Any, *, key: PRNGKey | None = None, num_samples: int =
 
 def _exact(inference: Inference, datum: Datum, key: PRNGKey) -> Scalar:
     return inference.model.log_evidence(datum)
+
+
+def _averaged(inference: Inference, datum: Datum, key: PRNGKey) -> Scalar:
+    return inference.model.log_predictive(inference.posterior.factors, datum)
 
 
 def _predictive_of(inference: Inference, x: Any, *, key: PRNGKey, num_samples: int) -> np.ndarray:
