@@ -17,10 +17,10 @@ from jensen.core import (
     HoldsLatent,
     Verdict,
 )
-from jensen.dist import AbstractEnumerable, Bernoulli, Categorical, Empty, OneHot
+from jensen.dist import AbstractEnumerable, Bernoulli, Categorical, Codes, Empty, OneHot
 from jensen.families import AbstractFamily, AbstractPathFamily
 
-_SPACES: tuple[type, ...] = (Categorical, OneHot, Bernoulli)
+_SPACES: tuple[type, ...] = (Categorical, OneHot, Bernoulli, Codes)
 _USE = {
     Categorical: "families.Categorical",
     OneHot: "families.OneHot",

@@ -127,7 +127,7 @@ class VectorQuantized(AbstractPosterior, InitializesFromData):
         if isinstance(model, HasCondition):
             use = "models.Decoder, or posteriors.Amortized and another prior"
             return Verdict("refused", f"VectorQuantized reads no condition, {kind} has one; use {use}")
-        law = model.prior_of(None)
+        law: Any = model.prior_of(None)
         found, own = (law.logits.shape[0], law.places.shape[1]), (self.num_variables, self.code_dim)
         if found != own:
             return Verdict(
