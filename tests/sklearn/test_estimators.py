@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from jensen.sklearn import GaussianMixture
+from jensen.sklearn import BernoulliMixture, FactorAnalysis, GaussianMixture
 
-ESTIMATORS = [GaussianMixture(max_iter=5)]
+ESTIMATORS = [GaussianMixture(max_iter=5), BernoulliMixture(max_iter=5), FactorAnalysis(1, max_iter=9)]
 LEAST = {"GaussianMixture": 40}
 PASSED: Counter[str] = Counter()
 

@@ -1,8 +1,10 @@
 """The scikit-learn face: estimators with scikit-learn's parameters, attributes and wording."""
 
+from jensen.sklearn.bernoulli_mixture import BernoulliMixture
+from jensen.sklearn.factor_analysis import FactorAnalysis
 from jensen.sklearn.gaussian_mixture import GaussianMixture
 
-__all__ = ["GaussianMixture"]
+__all__ = ["BernoulliMixture", "FactorAnalysis", "GaussianMixture"]
 
 
 def __dir__() -> list[str]:

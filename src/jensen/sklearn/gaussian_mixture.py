@@ -9,7 +9,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from jensen import models
@@ -27,7 +26,7 @@ from jensen.sklearn.gaussian_parameters import (
     from_precisions,
     precisions_cholesky,
 )
-from jensen.sklearn.inputs import filled, unchecked
+from jensen.sklearn.inputs import reals, unchecked
 from jensen.sklearn.mixture import AbstractMixture
 from jensen.sklearn.ridge import Ridged
 
@@ -122,12 +121,15 @@ class GaussianMixture(AbstractMixture):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
+    def _prepared(self, X: np.ndarray) -> np.ndarray:
+        return X
+
     def _check_parameters(self, X: np.ndarray) -> None:
         k, d = self.n_components, X.shape[1]
         if self.weights_init is not None:
             checked_weights(self.weights_init, k)
         if self.means_init is not None:
-            means = check_array(self.means_init, dtype=[np.float64, np.float32], ensure_2d=False)
+            means = reals(self.means_init)
             check_shape(means, (k, d), "means")
         if self.precisions_init is not None:
             checked_precisions(self.precisions_init, self.covariance_type, k, d)
@@ -137,19 +139,17 @@ class GaussianMixture(AbstractMixture):
 
     def _initialize(self, X: np.ndarray, resp: np.ndarray | None) -> None:
         kind, dtype = self.covariance_type, X.dtype
-        weights = means = covariances = None
         if resp is not None:
-            weights, means, covariances = estimates(filled(X), resp, float(self.reg_covar), kind)
+            self.weights_, self.means_, self.covariances_ = estimates(X, resp, float(self.reg_covar), kind)
         if self.weights_init is not None:
-            weights = np.asarray(self.weights_init, dtype)
+            self.weights_ = np.asarray(self.weights_init, dtype)
         if self.means_init is not None:
-            means = np.asarray(self.means_init, dtype)
-        if self.precisions_init is not None:
-            covariances, upper = from_precisions(np.asarray(self.precisions_init, dtype), kind)
+            self.means_ = np.asarray(self.means_init, dtype)
+        if self.precisions_init is None:
+            self.precisions_cholesky_ = precisions_cholesky(self.covariances_, kind)
         else:
-            upper = precisions_cholesky(covariances, kind)
-        self.weights_, self.means_ = weights, means
-        self.covariances_, self.precisions_cholesky_ = covariances, upper
+            precisions = np.asarray(self.precisions_init, dtype)
+            self.covariances_, self.precisions_cholesky_ = from_precisions(precisions, kind)
 
     def _model(self, like: Any = None) -> Any:
         kind, (k, d) = self.covariance_type, self.means_.shape

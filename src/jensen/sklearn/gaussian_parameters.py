@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from sklearn.utils import check_array
+
+from jensen.sklearn.inputs import reals
 
 ILL_DEFINED = (
     "Fitting the mixture model failed because some components have ill-defined empirical covariance (for "
@@ -21,7 +22,7 @@ def checked_weights(weights: Any, num: int) -> np.ndarray:
     Raises:
         ValueError: In scikit-learn's words.
     """
-    weights = check_array(weights, dtype=[np.float64, np.float32], ensure_2d=False)
+    weights = reals(weights)
     check_shape(weights, (num,), "weights")
     if (weights < 0).any() or (weights > 1).any():
         raise ValueError(
@@ -41,9 +42,7 @@ def checked_precisions(precisions: Any, kind: str, num: int, dim: int) -> np.nda
     Raises:
         ValueError: In scikit-learn's words.
     """
-    precisions = check_array(
-        precisions, dtype=[np.float64, np.float32], ensure_2d=False, allow_nd=kind == "full"
-    )
+    precisions = reals(precisions)
     shape = {"full": (num, dim, dim), "tied": (dim, dim), "diag": (num, dim), "spherical": (num,)}[kind]
     check_shape(precisions, shape, f"{kind} precision")
     if kind in ("diag", "spherical"):

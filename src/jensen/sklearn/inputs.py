@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
 from jensen.fit import Data
@@ -51,6 +51,17 @@ def checked_rows(estimator: Any, X: Any, *, reset: bool = False, at_least: int =
     return X
 
 
+def reals(values: Any, *, rows: bool = False) -> np.ndarray:
+    """Return an array of float64, or float32 where it came so, of finite numbers.
+
+    Args:
+        values: What the user gave.
+        rows: Whether it must have two axes.
+    """
+    kinds: Any = [np.float64, np.float32]
+    return check_array(values, dtype=kinds, ensure_2d=rows, allow_nd=not rows)
+
+
 def as_data(X: np.ndarray) -> Data:
     """Return rows with a mask where any entry is missing."""
     missing = np.isnan(X)
@@ -73,7 +84,7 @@ def key_of(random_state: Any) -> PRNGKey:
     return jax.random.key(int(check_random_state(random_state).randint(np.iinfo(np.int32).max)))
 
 
-def by_block(function: Callable[[np.ndarray], Any], *arrays: np.ndarray) -> Any:
+def by_block(function: Callable[..., Any], *arrays: np.ndarray) -> Any:
     """Apply a function of rows block by block, the last one padded with copies of its first row.
 
     Args:

@@ -46,9 +46,24 @@ class AbstractMixture(DensityMixin, BaseEstimator):
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
     }
 
+    n_components: int
+    tol: float
+    max_iter: int
+    n_init: int
+    init_params: str
+    random_state: Any
+    warm_start: bool
+    verbose: int
+    verbose_interval: int
+    weights_: np.ndarray
+
+    @abstractmethod
+    def _prepared(self, X: np.ndarray) -> np.ndarray:
+        """Return rows as the model takes them."""
+
     @abstractmethod
     def _check_parameters(self, X: np.ndarray) -> None:
-        """Refuse initial parameters of the wrong shape or range, and rows outside the support."""
+        """Refuse initial parameters of the wrong shape or range."""
 
     @abstractmethod
     def _initialize(self, X: np.ndarray, resp: np.ndarray | None) -> None:
@@ -109,6 +124,7 @@ class AbstractMixture(DensityMixin, BaseEstimator):
                 f"n_samples = {len(X)}"
             )
         self._check_parameters(X)
+        X = self._prepared(X)
         with precision_of(X):
             self._fit(X)
         return self
@@ -132,7 +148,7 @@ class AbstractMixture(DensityMixin, BaseEstimator):
         top = joint.max(1)
         return top + np.log(np.exp(joint - top[:, None]).sum(1))
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the mean log p(x), in nats per row.
 
         Args:
@@ -206,21 +222,25 @@ class AbstractMixture(DensityMixin, BaseEstimator):
         rng, data = check_random_state(self.random_state), as_data(X)
         fresh = not (self.warm_start and "converged_" in vars(self))
         before = -np.inf if fresh else self.lower_bound_
-        best, top, frame, blocks = None, -np.inf, None, None
+        best: tuple[tuple[np.ndarray, ...], list[float], bool] | None = None
+        top, like, blocks = -np.inf, None, None
         for init in range(self.n_init if fresh else 1):
             self._say(1, f"Initialization {init}")
             if fresh:
-                self._initialize(X, self._responsibilities(filled(X), rng) if self._needs_resp() else None)
+                self._initialize(
+                    filled(X), self._responsibilities(filled(X), rng) if self._needs_resp() else None
+                )
             if self.max_iter == 0:
                 best = self._get_parameters(), [], False
                 top = -np.inf
                 break
-            model = self._model(frame)
-            if frame is None:
-                frame, blocks = model, Blocks.of(model, data)
+            model = self._model(like)
+            if like is None or blocks is None:
+                like, blocks = model, Blocks.of(model, data)
             bounds, converged = self._climb(model, blocks, before, X.dtype)
             if best is None or bounds[-1] > top:
                 best, top = (self._get_parameters(), bounds, converged), bounds[-1]
+        assert best is not None  # there is one start at least
         params, self.lower_bounds_, self.converged_ = best
         if not self.converged_ and self.max_iter > 0:
             warnings.warn(UNCONVERGED, ConvergenceWarning, stacklevel=3)
@@ -259,7 +279,8 @@ class AbstractMixture(DensityMixin, BaseEstimator):
         resp = np.zeros((n, k), X.dtype)
         match self.init_params:
             case "kmeans":
-                label = KMeans(n_clusters=k, n_init=1, random_state=rng).fit(X).labels_
+                # their default, "auto", is what pyright reads as the type
+                label = KMeans(n_clusters=k, n_init=1, random_state=rng).fit(X).labels_  # pyright: ignore[reportArgumentType]
                 resp[np.arange(n), label] = 1
             case "random":
                 resp = rng.uniform(size=(n, k)).astype(X.dtype)
@@ -273,7 +294,7 @@ class AbstractMixture(DensityMixin, BaseEstimator):
     def _log_joint(self, X: Any) -> np.ndarray:
         """Return log p(x, k), (n_samples, n_components), in nats."""
         check_is_fitted(self)
-        X = checked_rows(self, X)
+        X = self._prepared(checked_rows(self, X))
         missing = np.isnan(X)
         with precision_of(X):
             model = self._model()
