@@ -11,6 +11,7 @@ from jensen.posteriors.pooled import Pooled
 from jensen.posteriors.shared import Global
 from jensen.posteriors.smoothing import Smoothing
 from jensen.posteriors.top_down import TopDown
+from jensen.posteriors.vector_quantized import VectorQuantized
 
 __all__ = [
     "Amortized",
@@ -26,5 +27,5 @@ from jensen.posteriors.vector_quantized import VectorQuantized
     "Pooled",
     "Smoothing",
     "TopDown",
-]
     "VectorQuantized",
+]
