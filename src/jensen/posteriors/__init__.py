@@ -15,7 +15,6 @@ from jensen.posteriors.vector_quantized import VectorQuantized
 
 __all__ = [
     "Amortized",
-from jensen.posteriors.vector_quantized import VectorQuantized
     "BottomUp",
     "Conjugate",
     "Exact",
