@@ -12,6 +12,7 @@ import numpy as np
 from jensen.dist.kl import register_kl
 from jensen.dist.protocol import (
     AbstractCarrying,
+    AbstractDensity,
     AbstractEnumerable,
     AbstractMoments,
     AbstractRelaxable,
@@ -131,7 +132,7 @@ class NearestCode(AbstractCarrying, AbstractEnumerable, AbstractRelaxable, Abstr
         return NearestCodeThrough(self)
 
 
-class NearestCodeThrough(AbstractCarrying, Reparameterized):
+class NearestCodeThrough(AbstractCarrying, AbstractDensity, Reparameterized):
     """``NearestCode`` with a straight-through draw: its gradient reaches places and points alike.
 
     The places' own is that of the bound, the points' takes the nearest place to move as the point does.
@@ -141,6 +142,10 @@ class NearestCodeThrough(AbstractCarrying, Reparameterized):
     """
 
     base: NearestCode
+
+    def log_prob(self, z: Float[Array, "vd"]) -> Float[Array, "v"]:
+        """Return 0 for each point whose nearest place is in z, else −∞."""
+        return self.base.log_prob(z)
 
     def draw(self, *, key: PRNGKey) -> Draw:
         """Return the nearest places plus e − e, of which only the first e is differentiated."""
