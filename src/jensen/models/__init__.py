@@ -14,6 +14,7 @@ from jensen.models.sequence import HMM, RSSM, BayesianHMM, LinearGaussianSSM, Ne
 from jensen.models.static import (
     LDA,
     BayesianGaussianMixture,
+    BernoulliMixture,
     Decoder,
     FactorAnalysis,
     Gaussian,
@@ -28,6 +29,7 @@ __all__ = [
     "RSSM",
     "BayesianGaussianMixture",
     "BayesianHMM",
+    "BernoulliMixture",
     "CategoricalNet",
     "ConditionalDecoder",
     "Decoder",

@@ -1,6 +1,7 @@
 """Models of single rows."""
 
 from jensen.models.static.bayesian_mixture import BayesianGaussianMixture
+from jensen.models.static.bernoulli_mixture import BernoulliMixture
 from jensen.models.static.decoder import Decoder
 from jensen.models.static.factor_analysis import FactorAnalysis
 from jensen.models.static.framed import HasFloor, HasFrame
@@ -13,6 +14,7 @@ from jensen.models.static.topics import LDA
 __all__ = [
     "LDA",
     "BayesianGaussianMixture",
+    "BernoulliMixture",
     "Decoder",
     "FactorAnalysis",
     "Gaussian",
