@@ -112,6 +112,7 @@ _CHOICES = {
     "objective": ("elbo", "iwae"),
     "gradient": SAMPLED_GRADIENTS[:-1],
     "posterior": ("amortized", "amortized-full"),
+    "prior": ("learned", "fixed"),
 }
 
 CONDITIONAL = {

@@ -161,6 +161,8 @@ POSTERIORS = tuple(
 )
 LAYERED = ("top-down", "bottom-up")
 
+PRIORS = ("normal", "mixture", "vamp", "flow")
+
 DECODER_LAWS = (
     "bernoulli",
     "gaussian",
@@ -237,7 +239,7 @@ OPTIONS = {
             "components",
             _MODEL,
             "K",
-            "mixture components (gmm, mdn); states (hmm); categories per latent (dvae, rssm)",
+            "mixture components (gmm, mdn); states (hmm); categories per latent (dvae, rssm); codes (vqvae)",
             whole(1),
         ),
         Option(
@@ -256,13 +258,21 @@ OPTIONS = {
             "(default: by the data)",
             one_of(*DECODER_LAWS, "categorical"),
         ),
-        Option("widths", _MODEL, "W,W", "hidden widths of both networks", _widths),
+        Option(
+            "net",
+            _MODEL,
+            "mlp|conv",
+            "perceptrons, or convolutions for pictures (vae, iwae, dvae, vqvae)",
+            one_of("mlp", "conv"),
+        ),
+        Option("widths", _MODEL, "W,W", "hidden widths of both networks, or channels of convolutions", _widths),
         Option(
             "prior",
             _MODEL,
             "HOW",
-            "cvae: learned, p(z | inputs) by a network, or fixed, a standard Gaussian; hvae: chain or ladder",
-            one_of("learned", "fixed", "chain", "ladder"),
+            "vae, iwae: normal, mixture, vamp or flow; cvae: learned, p(z | inputs) by a network, or "
+            "fixed, a standard Gaussian; hvae: chain or ladder",
+            one_of(*PRIORS, "learned", "fixed", "chain", "ladder"),
         ),
         Option(
             "posterior",
@@ -272,7 +282,12 @@ OPTIONS = {
             one_of(*POSTERIORS, *LAYERED, *PATHS),
         ),
         Option(
-            "objective", _BOUND, "BOUND", "elbo, iwae, or of sequences fivo", one_of("elbo", "iwae", "fivo")
+            "objective",
+            _BOUND,
+            "BOUND",
+            "elbo or iwae; vae: beta-tc (--beta weighs the total correlation) or infovae (--beta weighs "
+            "the KL); sequences: fivo",
+            one_of("elbo", "iwae", "beta-tc", "infovae", "fivo"),
         ),
         Option("num_samples", _BOUND, "K", "draws per row", whole(1)),
         Option(

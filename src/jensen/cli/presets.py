@@ -27,6 +27,8 @@ GAP_ROWS = {"tables": 100, "targets": 100, "sequences": 20}
 """How many rows or sequences the gap is measured on when nobody says."""
 
 _OF_ELBO = ("beta", "free_bits", "kl_balance")
+_BETA = {"beta-tc": 4.0, "infovae": 1.0}
+"""β by default where objectives read it their own way."""
 _BY_GRADIENT = ("epochs", "steps", "batch_size", "learning_rate", "window")
 
 
@@ -97,6 +99,8 @@ def settle(preset: Preset, given: Options, facts: Facts) -> Options:
     takes = _takes(preset, chosen)
     if (bound := chosen.get("objective")) in ("iwae", "fivo") and "num_samples" not in given:
         chosen["num_samples"] = 8
+    if bound in _BETA and "beta" not in given:
+        chosen["beta"] = _BETA[bound]
     if bound == "iwae" and chosen["gradient"] == "reparam" and "gradient" not in given:
         chosen["gradient"] = "doubly-reparam"
     if chosen.get("gradient") == "score-function" and "num_samples" not in given:
@@ -140,6 +144,8 @@ def _takes(preset: Preset, given: Options) -> set[str]:
         takes -= {"restarts"} if by_gradient else set(_BY_GRADIENT) - {"steps"}
     if given.get("objective", preset.defaults.get("objective")) in ("iwae", "fivo"):
         takes -= set(_OF_ELBO)
+    if given.get("objective") in _BETA:
+        takes -= {"free_bits"}
     return takes
 
 

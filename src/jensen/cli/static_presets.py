@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jensen.cli.options import DECODER_LAWS, LAYERED, POSTERIORS, SAMPLED_GRADIENTS, STATIC_GRADIENTS
+from jensen.cli.options import (
+    DECODER_LAWS,
+    LAYERED,
+    POSTERIORS,
+    PRIORS,
+    SAMPLED_GRADIENTS,
+    STATIC_GRADIENTS,
+)
+from jensen.cli.networks import choose_widths, from_latents, to_parameters
 from jensen.cli.preset import Build, Facts, Options, Preset
 
 if TYPE_CHECKING:
@@ -16,6 +25,11 @@ def _static(about: str, build: Build, **defaults: Any) -> Preset:
     """A model with an exact evidence: by EM, or by gradient ascent on the same number."""
     fitted = {"gradient": "em", "steps": 500, "epochs": None, "batch_size": None, "learning_rate": 3e-2}
     return Preset(about, build, defaults | fitted, {"gradient": STATIC_GRADIENTS})
+
+
+def _deep(about: str, build: Build, defaults: Options, choices: Mapping[str, tuple[str, ...]]) -> Preset:
+    """A model with networks, of pictures perhaps convolutional ones."""
+    return Preset(about, build, defaults | {"net": "mlp"}, choices, adapt=choose_widths)
 
 
 def _gaussian(options: Options, facts: Facts, key: PRNGKey) -> Inference:
@@ -63,7 +77,24 @@ def _vae(options: Options, facts: Facts, key: PRNGKey) -> Inference:
         "lowrank": lambda d: families.LowRankGaussian(d, rank=min(4, d)),
         "full": families.FullGaussian,
     }[_family(options["posterior"])](latent)
-    return _decoding(options, facts, key, family, None)
+    return _decoding(options, facts, key, family, _prior(options, facts, key))
+
+
+def _prior(options: Options, facts: Facts, key: PRNGKey) -> Any:
+    """Return the prior that options name; ``None`` for the standard normal."""
+    import jax
+
+    from jensen import families
+    from jensen.models import priors
+
+    latent, own = options["latent"], jax.random.fold_in(key, 1)
+    many = max(1, min(_COMPONENTS, facts.rows // 10))
+    return {
+        "normal": lambda: None,
+        "mixture": lambda: priors.MixtureOfGaussians(latent, many, key=own),
+        "vamp": lambda: priors.VampPrior(latent, facts.columns, many, key=own),
+        "flow": lambda: priors.Learned(families.CouplingFlow(latent, context_dim=0, key=own)),
+    }[options["prior"]]()
 
 
 def _dvae(options: Options, facts: Facts, key: PRNGKey) -> Inference:
@@ -118,17 +149,32 @@ def _decoding(options: Options, facts: Facts, key: PRNGKey, family: Any, prior: 
         facts.columns,
         latent,
         likelihood=options["likelihood"],
-        widths=options["widths"],
         prior=prior,
         key=to_model,
+        **from_latents(options, facts, options["latent"] if prior is None else prior.latent_dim, to_model),
     )
     if options["posterior"].startswith("per-datum"):
         posterior = posteriors.PerDatum(family, num_data=facts.rows, key=to_posterior)
     else:
-        posterior = posteriors.Amortized(
-            family, data_dim=facts.columns, widths=options["widths"], key=to_posterior
-        )
+        net = to_parameters(options, facts, family.num_params, to_posterior)
+        posterior = posteriors.Amortized(family, data_dim=facts.columns, key=to_posterior, **net)
     return Inference(model, posterior, bound_of(options), gradient_of(options))
+
+
+def _vqvae(options: Options, facts: Facts, key: PRNGKey) -> Inference:
+    import jax
+
+    from jensen import gradients, models, objectives, posteriors
+    from jensen.core import Inference
+
+    to_codes, to_model, to_posterior = jax.random.split(key, 3)
+    many, size = options["latent"], options["latent"] * _CODE_DIM
+    prior = models.priors.Codebook(options["components"], many, _CODE_DIM, key=to_codes)
+    net = from_latents(options, facts, size, to_model)
+    model = models.Decoder(facts.columns, likelihood=options["likelihood"], prior=prior, key=to_model, **net)
+    net = to_parameters(options, facts, size, to_posterior)
+    posterior = posteriors.VectorQuantized(many, _CODE_DIM, data_dim=facts.columns, key=to_posterior, **net)
+    return Inference(model, posterior, objectives.ELBO(), gradients.StraightThrough())
 
 
 def bound_of(options: Options) -> Any:
@@ -137,6 +183,12 @@ def bound_of(options: Options) -> Any:
 
     if options["objective"] == "iwae":
         return objectives.IWAE(options["num_samples"])
+    if options["objective"] == "beta-tc":
+        return objectives.BetaTC(options["beta"], num_samples=options["num_samples"])
+    if options["objective"] == "infovae":
+        return objectives.InfoVAE(
+            alpha=1 - options["beta"], strength=_STRENGTH, num_samples=options["num_samples"]
+        )
     return objectives.ELBO(options["num_samples"], beta=options["beta"], free_bits=options["free_bits"])
 
 
@@ -156,6 +208,13 @@ def gradient_of(options: Options) -> Any:
 def _family(posterior: str) -> str:
     return posterior.removeprefix("amortized").removeprefix("per-datum").removeprefix("-")
 
+
+_CODE_DIM = 4
+"""Length of a code."""
+_COMPONENTS = 100
+"""Most components, or pseudo-inputs, of a prior; fewer for fewer than ten rows each."""
+_STRENGTH = 50.0
+"""Of the squared discrepancy, at most 2, among tens of nats."""
 
 _DECODER = {
     "latent": 8,
@@ -179,12 +238,17 @@ STATIC = {
     "gmm": _static("a mixture of Gaussians", _gmm, components=3, covariance="full", restarts=10),
     "fa": _static("factor analysis: few linear factors, noise of its own in each column", _fa, latent=2),
     "ppca": _static("probabilistic PCA: few linear factors, one noise level", _ppca, latent=2),
-    "vae": Preset("a variational autoencoder", _vae, _DECODER | _ELBO | {"gradient": "reparam"}, _REPARAM),
-    "iwae": Preset(
+    "vae": _deep(
+        "a variational autoencoder",
+        _vae,
+        _DECODER | _ELBO | {"prior": "normal", "gradient": "reparam"},
+        _REPARAM | {"prior": PRIORS, "objective": ("elbo", "iwae", "beta-tc", "infovae")},
+    ),
+    "iwae": _deep(
         "the same decoder on the importance-weighted bound",
         _vae,
-        _DECODER | {"objective": "iwae", "gradient": "doubly-reparam", "num_samples": 8},
-        _REPARAM | {"objective": ("iwae",)},
+        _DECODER | {"prior": "normal", "objective": "iwae", "gradient": "doubly-reparam", "num_samples": 8},
+        _REPARAM | {"prior": PRIORS, "objective": ("iwae",)},
     ),
     "hvae": Preset(
         "a hierarchy: several layers of latents, --latent of each, the top first",
@@ -194,11 +258,18 @@ STATIC = {
         | {"latent": [8, 16], "prior": "chain", "posterior": "top-down", "beta": None, "gradient": "reparam"},
         _REPARAM | {"posterior": LAYERED, "prior": ("chain", "ladder")},
     ),
-    "dvae": Preset(
+    "dvae": _deep(
         "a decoder of discrete latents: --latent variables of --components categories",
         _dvae,
         _DECODER | _ELBO | {"components": 4, "gradient": "score-function", "num_samples": 4},
         _DISCRETE,
+    ),
+    "vqvae": _deep(
+        "a vector-quantized autoencoder: --latent variables, each one of a codebook of --components codes",
+        _vqvae,
+        {name: value for name, value in _DECODER.items() if name not in ("posterior", "num_samples")}
+        | {"components": 16, "gradient": "straight-through"},
+        {"likelihood": DECODER_LAWS, "gradient": ("straight-through",)},
     ),
 }
 """By name, in the order of the help."""

@@ -42,7 +42,7 @@ class InfoVAE(AbstractAcrossData):
     low, q(z|x) being far narrower than the prior.
 
     Args:
-        alpha: α, 0 to 1: how much of the KL is dropped.
+        alpha: α, at most 1: how much of the KL is dropped; below 0, how much is added.
         strength: s, weight of MMD²; α + λ − 1 in the paper.
         kernel: ``"imq"``, inverse multiquadratic at several scales, or ``"rbf"``, Gaussian.
         bandwidth: Unit of distance; 1 for latents of unit variance.
@@ -75,8 +75,8 @@ class InfoVAE(AbstractAcrossData):
         bandwidth: float = 1.0,
         num_samples: int = 1,
     ):
-        check_weights("InfoVAE", num_samples, alpha=alpha, strength=strength)
-        if alpha > 1:
+        check_weights("InfoVAE", num_samples, strength=strength)
+        if not -float("inf") < alpha <= 1:
             raise InputError(f"InfoVAE: alpha is {alpha}; it must be at most 1, the KL dropped")
         if kernel not in KERNELS:
             raise InputError(f"InfoVAE: kernel is {kernel!r}{nearest(kernel, KERNELS)}")
