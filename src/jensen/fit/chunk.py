@@ -108,30 +108,10 @@ def advance(
         The state reached; the bound at each step, in nats per datum; whether all of it is finite.
     """
     first, plan = state.step, program.plan
-    update = optax.with_extra_args_support(program.optimizer.value).update
-
-    def slope(state: State, batch: Datum) -> Any:
-        return jax.value_and_grad(program.loss, has_aux=True)(
-            state.params,
-            frozen,
-            going_on(batch, state.lanes),
-            key=_noise(state),
-            step=state.step,
-            memory=state.memory,
-        )
 
     def take(state: State, order: PyTree, place: Any, values: Array) -> tuple[State, Array, Array]:
-        ways = [
-            lambda state, shape=shape: slope(state, plan.pick(rows, order, place, shape))
-            for shape in range(plan.shapes)
-        ]
-        found = ways[0](state) if len(ways) == 1 else jax.lax.switch(plan.shape(order, place), ways, state)
-        (loss, (value, memory, lanes)), grads = found
-        updates, optimizer = update(grads, state.optimizer, state.params, value=loss)
-        params = jax.tree.map(lambda p, u: (p + state.rate * u).astype(p.dtype), state.params, updates)
-        values = values.at[state.step - first].set(value)
-        moved = State(params, optimizer, memory, state.step + 1, state.rate, state.key, lanes)
-        return moved, values, jnp.isfinite(loss) & jnp.isfinite(value)
+        moved, value, finite = take_step(program, state, frozen, rows, order, place)
+        return moved, values.at[state.step - first].set(value), finite
 
     def before(end: Array) -> Any:
         return lambda carry: (carry[0].step < end) & carry[2]
@@ -156,6 +136,39 @@ def advance(
     always = isinstance(plan, AllRows)  # an epoch of one step needs no loop inside the loop
     state, values, finite = jax.lax.while_loop(before(until), whole if always else epoch, carry)
     return state, values, finite & all_finite(state.params)
+
+
+def take_step(
+    program: Program, state: State, frozen: PyTree, rows: Datum, order: PyTree, place: Any
+) -> tuple[State, Scalar, Bool[Array, ""]]:
+    """Take one step, on the batch at a place of an epoch's order.
+
+    Returns:
+        The next state, the bound in nats per datum, and whether loss and bound are finite.
+    """
+    plan = program.plan
+
+    def slope(state: State, batch: Datum) -> Any:
+        return jax.value_and_grad(program.loss, has_aux=True)(
+            state.params,
+            frozen,
+            going_on(batch, state.lanes),
+            key=_noise(state),
+            step=state.step,
+            memory=state.memory,
+        )
+
+    ways = [
+        lambda state, shape=shape: slope(state, plan.pick(rows, order, place, shape))
+        for shape in range(plan.shapes)
+    ]
+    found = ways[0](state) if len(ways) == 1 else jax.lax.switch(plan.shape(order, place), ways, state)
+    (loss, (value, memory, lanes)), grads = found
+    update = optax.with_extra_args_support(program.optimizer.value).update
+    updates, optimizer = update(grads, state.optimizer, state.params, value=loss)
+    params = jax.tree.map(lambda p, u: (p + state.rate * u).astype(p.dtype), state.params, updates)
+    moved = State(params, optimizer, memory, state.step + 1, state.rate, state.key, lanes)
+    return moved, value, jnp.isfinite(loss) & jnp.isfinite(value)
 
 
 def batch_at(program: Program, state: State, rows: Datum) -> tuple[Datum, PRNGKey]:

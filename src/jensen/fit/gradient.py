@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -27,7 +28,7 @@ from jensen.fit.result import Fitted
 from jensen.fit.run import Run, Session, save
 from jensen.fit.start import start_from
 from jensen.fit.stop import AbstractStop
-from jensen.typing import PRNGKey, PyTree
+from jensen.typing import PRNGKey
 
 
 def gradient(
@@ -91,6 +92,83 @@ def gradient(
         >>> fitted.stop_reason, len(fitted.history.bound)
         ('epochs', 4)
     """
+    begin = ready(
+        inference,
+        x,
+        key=key,
+        optimizer=optimizer,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        batches=batches,
+        validation=validation,
+        stop=stop,
+        run=run,
+        trainable=trainable,
+    )
+    fitted = begin.finish(_climb(begin))
+    if run is not None:
+        save(fitted, run.folder)
+    return fitted
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A fit about to begin.
+
+    Attributes:
+        program: What is compiled.
+        loss: What is descended.
+        split: The inference, its rows about the origin of the model's frame.
+        rows: The data set, on the device.
+        state: Where to start.
+        course: The host's side.
+        begun: The inference where it starts.
+        facts: Facts for the report.
+        ending: The reason to stop where nothing else ends the fit.
+    """
+
+    program: Program
+    loss: BatchLoss
+    split: Split
+    rows: Datum
+    state: State
+    course: Course
+    begun: Inference
+    facts: dict[str, Any]
+    ending: str
+
+    def finish(self, outcome: Outcome) -> Fitted:
+        """Put together what a fit returns."""
+        state = outcome.state
+        numbers = {
+            "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(self.split.params)),
+            "rate": float(state.rate),
+        }
+        return Fitted(
+            uncentred(self.split.join(self.course.parameters(state)), self.begun),
+            self.course.history(int(state.step)),
+            outcome.reason or self.ending,
+            meta=self.facts | numbers,
+        )
+
+
+def ready(
+    inference: Inference,
+    x: Any,
+    *,
+    key: PRNGKey,
+    optimizer: optax.GradientTransformation,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    batches: Batches | None = None,
+    validation: Any = None,
+    stop: AbstractStop | None = None,
+    run: Run | None = None,
+    trainable: Trainable | None = None,
+) -> Ready:
+    """Check the options of ``gradient``, and do all that comes before the first step."""
     check_key(key)
     data = Data.of(x)
     _check_options(epochs, steps, stop, validation)
@@ -119,38 +197,33 @@ def gradient(
         checkpoint=0 if run is None else checkpoint_period(run.checkpoint_every, epoch),
     )
     course = Course(split, calendar, num_data=data.num_data, validation=held_out, stop=stop, session=session)
-    state, reason = _climb(program, course, course.resume(state), split.frozen, rows, loss)
-    reason = reason or ("epochs" if steps is None else "steps")
-    facts: dict[str, Any] = {"batch_size": batch_size or data.num_data, "steps_per_epoch": per_epoch}
+    facts: dict[str, Any] = {
+        "num_data": data.num_data,
+        "data_dim": data.data_dim,
+        "batch_size": batch_size or data.num_data,
+        "steps_per_epoch": per_epoch,
+    }
     if batches is not None:
         facts["batches"] = repr(batches)
-    fitted = Fitted(
-        uncentred(split.join(course.parameters(state)), begun),
-        course.history(int(state.step)),
-        reason,
-        meta=_meta(data, split, state, facts),
-    )
-    if run is not None:
-        save(fitted, run.folder)
-    return fitted
+    state, ending = course.resume(state), "epochs" if steps is None else "steps"
+    return Ready(program, loss, split, rows, state, course, begun, facts, ending)
 
 
-def _climb(
-    program: Program, course: Course, state: State, frozen: PyTree, rows: Datum, loss: BatchLoss
-) -> Outcome:
+def _climb(begin: Ready) -> Outcome:
     """Run the loop under a progress bar, unless a resumed run had ended already."""
+    course, state, frozen, rows = begin.course, begin.state, begin.split.frozen, begin.rows
     try:
         if course.reason is not None:
             return Outcome(state, course.reason)
         with Progress(course.calendar.total, int(state.step)) as course.bar:
             outcome = minimize(
-                program,
+                begin.program,
                 state,
                 frozen,
                 rows,
                 boundary=course.calendar.boundary,
                 watch=course.watch,
-                explain=lambda state: explain(program, loss, state, frozen, rows),
+                explain=lambda state: explain(begin.program, begin.loss, state, frozen, rows),
             )
         course.checkpoint(outcome.state)
         return outcome
@@ -194,14 +267,4 @@ def _identity(
         "batch plan": repr(program.plan),
         "stopping rule": repr(stop),
         "key": array_digest(jax.random.key_data(key)),
-    }
-
-
-def _meta(data: Data, split: Split, state: State, batches: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "num_data": data.num_data,
-        "data_dim": data.data_dim,
-        **batches,
-        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(split.params)),
-        "rate": float(state.rate),
     }
