@@ -2,6 +2,7 @@
 
 from jensen.diagnose.calibration import Calibration, calibration
 from jensen.diagnose.collapse import Collapse, collapse
+from jensen.diagnose.comparison import Compared, Comparison, compare
 from jensen.diagnose.estimate import Effort, Estimate
 from jensen.diagnose.estimators import EstimatorRow, GradientComparison, compare_gradients
 from jensen.diagnose.evidence import Evidence, evidence
@@ -15,6 +16,8 @@ __all__ = [
     "Bracket",
     "Calibration",
     "Collapse",
+    "Compared",
+    "Comparison",
     "Effort",
     "Estimate",
     "EstimatorRow",
@@ -27,6 +30,7 @@ __all__ = [
     "Silent",
     "calibration",
     "collapse",
+    "compare",
     "compare_gradients",
     "evidence",
     "gap",
