@@ -25,9 +25,7 @@ _TINY = 100_000
 
 def is_tiny(begin: Ready) -> bool:
     """Say whether a fit is small enough to be run beside others: a rule of shapes, never of timings."""
-    work = sum(leaf.size for leaf in jax.tree.leaves(begin.split.params)) * begin.program.plan.work(
-        begin.rows
-    )
+    size = sum(leaf.size for leaf in jax.tree.leaves(begin.split.params))
     plan = begin.program.plan
     return isinstance(plan, AllRows) and size * plan.work(begin.rows) <= _TINY
 
