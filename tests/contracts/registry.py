@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import flowjax.bijections as flowjax
 import jax
 import jax.numpy as jnp
 
@@ -35,6 +36,21 @@ FAMILIES = {
     "OneHot": lambda: families.OneHot(CLASSES),
     "Bernoulli": lambda: families.Bernoulli(LATENT),
 }
+BENT = {
+    "Mixture": lambda: families.Mixture(families.DiagGaussian(LATENT), 2),
+    "PlanarFlow": lambda: families.PlanarFlow(LATENT, 2),
+    "CouplingFlow": lambda: _flow(families.CouplingFlow),
+    "InverseAutoregressiveFlow": lambda: _flow(families.InverseAutoregressiveFlow),
+    "Unshared": lambda: families.Unshared(_flow(families.CouplingFlow)),
+    "FlowjaxFlow": lambda: families.FlowjaxFlow(flowjax.Planar(KEY, dim=LATENT, negative_slope=0.5)),
+}
+"""Families that are treated as a Gaussian is: crossed with one network and one model, to save time."""
+
+
+def _flow(family):
+    return family(LATENT, layers=2, widths=(2,), context_dim=1, key=KEY)
+
+
 PRIORS = {
     "StandardNormal": lambda: models.priors.StandardNormal(LATENT),
     "LearnedGaussian": lambda: models.priors.LearnedGaussian(LATENT),
@@ -103,20 +119,25 @@ def layered():
     return models.Decoder(DIM, widths=(), prior=PRIORS["Hierarchical"](), key=KEY)
 
 
+def network(family):
+    """An inference network without hidden layers."""
+    return posteriors.Amortized(family, data_dim=DIM, widths=(), key=KEY)
+
+
 POSTERIORS = {
     "Exact": lambda family: posteriors.Exact(),
     "Conjugate": lambda family: posteriors.Conjugate(MODELS["BayesianGaussianMixture"]().prior_of(None)),
     "TopDown": lambda family: posteriors.TopDown(like=layered(), widths=(2,), between=(2,), key=KEY),
     "BottomUp": lambda family: posteriors.BottomUp(like=layered(), widths=(), between=(), key=KEY),
-    "VectorQuantized": lambda family: posteriors.VectorQuantized(
-        1, LATENT, data_dim=DIM, widths=(), key=KEY
-    ),
+    "VectorQuantized": lambda family: posteriors.VectorQuantized(1, LATENT, data_dim=DIM, widths=(), key=KEY),
     "PerDatum": lambda family: posteriors.PerDatum(family, num_data=NUM_DATA, key=KEY),
     "Global": lambda family: posteriors.Global(family, key=KEY),
-    "Amortized": lambda family: posteriors.Amortized(family, data_dim=DIM, widths=(), key=KEY),
+    "Amortized": lambda family: network(family),
     "Pooled": lambda family: posteriors.Pooled(family, data_dim=DIM, cond_dim=COND, widths=(2,), key=KEY),
     "Laplace": lambda family: posteriors.Laplace(starts=2, steps=5),
     "Pathfinder": lambda family: posteriors.Pathfinder(starts=2, steps=5, draws=2),
+    "SemiAmortized": lambda family: posteriors.SemiAmortized(network(family), steps=2),
+    "HamiltonianRefined": lambda family: posteriors.HamiltonianRefined(network(family), steps=2),
     "Filtering": lambda family: posteriors.Filtering(
         family, like=MODELS["NeuralStateSpace"](), widths=(2,), key=KEY
     ),
@@ -126,6 +147,8 @@ POSTERIORS = {
 }
 NO_FAMILY = ("Exact", "Conjugate", "TopDown", "BottomUp", "Laplace", "Pathfinder", "VectorQuantized")
 """Posteriors that are given no family, whatever they are made of."""
+OF_NETWORKS = ("SemiAmortized", "HamiltonianRefined")
+"""Posteriors that ask the network they hold first: a few families stand for all."""
 MORE_POSTERIORS = {
     "Amortized(cond)": lambda family: posteriors.Amortized(
         family, data_dim=DIM, cond_dim=COND, widths=(), key=KEY

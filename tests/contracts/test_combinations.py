@@ -23,7 +23,7 @@ from . import registry
 
 DATUM = registry.ROW
 FOLDERS = {
-    families: registry.FAMILIES,
+    families: registry.FAMILIES | registry.BENT,
     priors: registry.PRIORS,
     likelihoods: registry.LIKELIHOODS,
     models: registry.MODELS,
@@ -66,10 +66,14 @@ def combinations(model):
         model.prior, priors.StandardNormal | priors.Bernoulli
     ):
         of_rows = of_rows | registry.ACROSS_DATA
+    plain = isinstance(model, models.Decoder) and isinstance(model.prior, priors.StandardNormal)
     if isinstance(model, core.HasCoordinateAscent):
         conditional = {"Conjugate(own)": lambda family: posteriors.Conjugate(model.prior_of(None))}
     for p, make_posterior in (registry.POSTERIORS | conditional).items():
-        for f, make_family in registry.FAMILIES.items():
+        bent = registry.BENT if p == "Amortized" and plain else {}
+        for f, make_family in (registry.FAMILIES | bent).items():
+            if p in registry.OF_NETWORKS and f not in ("DiagGaussian", "OneHot"):
+                continue
             if p.partition("(")[0] in registry.NO_FAMILY and f != "DiagGaussian":
                 continue
             posterior = make_posterior(make_family())

@@ -25,7 +25,15 @@ from jensen.core import (
 )
 from jensen.diagnose.estimate import Effort
 from jensen.diagnose.rows import first
-from jensen.dist import AbstractDensity, AbstractDistribution, AbstractEnumerable, Empty, Factors, draw
+from jensen.dist import (
+    AbstractAugmented,
+    AbstractDensity,
+    AbstractDistribution,
+    AbstractEnumerable,
+    Empty,
+    Factors,
+    draw,
+)
 from jensen.objectives.stepwise import is_stepwise
 from jensen.typing import Array, PRNGKey
 
@@ -44,7 +52,7 @@ def methods_for(model: Any, posterior: Any, datum: Datum, *, key: PRNGKey) -> tu
         ("exact", closed),
         ("enumerate", few),
         ("particle", is_stepwise(model)),
-        ("ais", _is_smooth(q, key)),
+        ("ais", _is_smooth(started(q), key)),
         ("importance", not isinstance(q, Empty)),
     )
     return tuple(name for name, applies in ways if applies)
@@ -54,6 +62,11 @@ def _law_of_z(model: Any, q: Any, datum: Datum) -> Any:
     """Return a law with the support of z: the prior where it does not need a path to be written down."""
     alone = isinstance(model, AbstractLatentModel) and not isinstance(model, AbstractCarryModel)
     return model.prior_of(datum.cond) if alone else q
+
+
+def started(q: AbstractDistribution) -> AbstractDistribution:
+    """Return a law to anneal from: of one with auxiliary noise, the density it starts from."""
+    return q.start if isinstance(q, AbstractAugmented) else q
 
 
 def _is_smooth(q: AbstractDistribution, key: PRNGKey) -> bool:
@@ -90,6 +103,7 @@ def log_weights(model: Any, q: Any, datum: Datum, num: int, *, key: PRNGKey) -> 
 
 def path_between(model: Any, q: Any, datum: Datum, *, key: PRNGKey) -> Path:
     """Return the annealing path from q to p(x, ·), over z written as one real vector."""
+    q = started(q)
     _, unflatten = ravel_pytree(draw(q, key=key).z)
     return Path(
         sample_q=lambda key: ravel_pytree(draw(q, key=key).z)[0],

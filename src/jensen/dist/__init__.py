@@ -20,9 +20,10 @@ from jensen.dist.counts import (
     negative_binomial_log_prob,
 )
 from jensen.dist.discrete import Bernoulli, Categorical, OneHot, OneHotThrough
-from jensen.dist.flow import Flow
+from jensen.dist.flow import Flow, scored_in_one_pass
 from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, FullGaussian, LowRankGaussian
 from jensen.dist.gaussian_mixture import GaussianMixture
+from jensen.dist.hamiltonian import AbstractAugmented, Hamiltonian
 from jensen.dist.joined import JoinedRow, means_by_kind, row_of_means
 from jensen.dist.kl import has_kl, kl_divergence, kl_per_dimension, register_kl
 from jensen.dist.layers import (
@@ -76,6 +77,7 @@ from jensen.dist.student import StudentTRow
 from jensen.dist.triangular import Triangular
 
 __all__ = [
+    "AbstractAugmented",
     "AbstractBijection",
     "AbstractCarrying",
     "AbstractDensity",
@@ -101,9 +103,9 @@ __all__ = [
     "Categorical",
     "CategoricalRow",
     "Chain",
+    "Codes",
     "Coupling",
     "DiagGaussian",
-    "Codes",
     "Dirichlet",
     "DiscretizedLogisticRow",
     "Draw",
@@ -115,16 +117,17 @@ __all__ = [
     "GaussianMarkov",
     "GaussianMixture",
     "GaussianRow",
+    "Hamiltonian",
     "JoinedRow",
     "JointGaussianRow",
     "LowRankGaussian",
     "MarkovPath",
     "Mixture",
+    "NearestCode",
+    "NearestCodeThrough",
     "NegativeBinomialRow",
     "NormalWishart",
     "OneHot",
-    "NearestCode",
-    "NearestCodeThrough",
     "OneHotThrough",
     "Planar",
     "PoissonRow",
@@ -153,6 +156,7 @@ __all__ = [
     "real_steps",
     "register_kl",
     "row_of_means",
+    "scored_in_one_pass",
     "scored_steps",
     "split_layers",
     "stop",

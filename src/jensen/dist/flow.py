@@ -6,8 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jensen.dist.bijections import AbstractBijection
-from jensen.dist.protocol import AbstractTransport, Reparameterized
+from jensen.dist.bijections import AbstractBijection, Autoregressive
+from jensen.dist.protocol import (
+    AbstractDensity,
+    AbstractDistribution,
+    AbstractTransport,
+    Reparameterized,
+)
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 
@@ -49,6 +54,12 @@ class Flow(AbstractTransport, Reparameterized):
     def from_noise(self, noise: Float[Array, "d"]) -> Float[Array, "d"]:
         """Return f(u)."""
         return self.bijection.forward(noise)[0]
+
+
+def scored_in_one_pass(law: AbstractDistribution) -> bool:
+    """Whether a law's log-density at any z is known, and takes no pass for each coordinate."""
+    parts = jax.tree.leaves(law, is_leaf=lambda part: isinstance(part, Autoregressive))
+    return isinstance(law, AbstractDensity) and not any(isinstance(part, Autoregressive) for part in parts)
 
 
 def _standard(u: Float[Array, "d"]) -> Scalar:

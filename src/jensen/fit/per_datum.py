@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from jensen.core import AbstractGradient, Datum, Inference
-from jensen.dist import AbstractEnumerable, Reparameterized
+from jensen.dist import AbstractEnumerable, Reparameterized, scored_in_one_pass
 from jensen.errors import JensenWarning
 from jensen.families import AbstractFamily
-from jensen.gradients import Enumerate, LeaveOneOut, ScoreFunction, StickTheLanding
+from jensen.gradients import Enumerate, LeaveOneOut, Reparam, ScoreFunction, StickTheLanding
 from jensen.gradients.enumerate import MAX_VALUES
 from jensen.objectives import ELBO
 from jensen.posteriors import Global
@@ -105,5 +105,5 @@ def _gradient_for(family: AbstractFamily) -> AbstractGradient:
         if law.support_size <= MAX_VALUES:
             return Enumerate()
     elif issubclass(family.law, Reparameterized):
-        return StickTheLanding()
+        return StickTheLanding() if scored_in_one_pass(law) else Reparam()
     return ScoreFunction(LeaveOneOut())

@@ -21,7 +21,7 @@ from jensen.core import (
     real_steps_of,
     state_before,
 )
-from jensen.dist import RelaxablePath, Reparameterized, ReparameterizedPath, real_steps
+from jensen.dist import RelaxablePath, Reparameterized, ReparameterizedPath, has_kl, real_steps
 from jensen.errors import CombinationError
 from jensen.families import AbstractFamily
 from jensen.nets import MLP, Frame, Merge, column_means
@@ -144,6 +144,12 @@ class AbstractStepwise(AbstractPosterior, InitializesFromData):
                 f"{name}: a {type(self.family).__name__} family of length {self.family.latent_dim} with "
                 f"steps that are {model.step_law.__name__} of length {model.latent_dim}; use "
                 f"families.{model.step_law.__name__} of that length",
+            )
+        if not has_kl(self.family.law, model.step_law):
+            return Verdict(
+                "refused",
+                f"{name}: KL({self.family.law.__name__} ‖ {model.step_law.__name__}) of a step has no closed "
+                "form; use families.DiagGaussian or FullGaussian",
             )
         if (self.carry_dim, self.encoder.seen_dim) != (model.carry_dim, model.seen_dim):
             return Verdict(
