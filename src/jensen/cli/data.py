@@ -45,7 +45,8 @@ class Rows:
         """What models and defaults depend on."""
         data = self.dataset
         if isinstance(data, Dataset):
-            return Facts(data.kind, len(self.train), data.x.shape[1], actions=len(data.inputs))
+            facts = Facts(data.kind, len(self.train), data.x.shape[1], actions=len(data.inputs))
+            return replace(facts, image_shape=data.image_shape)
         acts = 0 if data.cond is None else data.cond.shape[-1]
         spare = data.cond is not None and data.cond.shape[1] == data.x.shape[1]
         largest = float(data.x[data.seen].max())

@@ -265,7 +265,9 @@ OPTIONS = {
             "perceptrons, or convolutions for pictures (vae, iwae, dvae, vqvae)",
             one_of("mlp", "conv"),
         ),
-        Option("widths", _MODEL, "W,W", "hidden widths of both networks, or channels of convolutions", _widths),
+        Option(
+            "widths", _MODEL, "W,W", "hidden widths of both networks, or channels of convolutions", _widths
+        ),
         Option(
             "prior",
             _MODEL,

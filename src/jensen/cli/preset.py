@@ -28,6 +28,7 @@ class Facts:
         actions: Columns of actions or inputs; of tables with targets, what these are predicted from.
         spare: Whether there is an action after the last step as well.
         largest: Largest observed value.
+        image_shape: (height, width) or (height, width, 3) where rows are pictures.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Facts:
     actions: int = 0
     spare: bool = False
     largest: float = 0.0
+    image_shape: tuple[int, ...] | None = None
 
     def pieces(self, options: Options) -> int:
         """Count what batches are made of: rows, sequences, or windows of sequences."""

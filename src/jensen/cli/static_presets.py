@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from jensen.cli.networks import choose_widths, from_latents, to_parameters
 from jensen.cli.options import (
     DECODER_LAWS,
     LAYERED,
@@ -13,7 +14,6 @@ from jensen.cli.options import (
     SAMPLED_GRADIENTS,
     STATIC_GRADIENTS,
 )
-from jensen.cli.networks import choose_widths, from_latents, to_parameters
 from jensen.cli.preset import Build, Facts, Options, Preset
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ STATIC = {
         "a vector-quantized autoencoder: --latent variables, each one of a codebook of --components codes",
         _vqvae,
         {name: value for name, value in _DECODER.items() if name not in ("posterior", "num_samples")}
-        | {"components": 16, "gradient": "straight-through"},
+        | {"latent": 4, "components": 16, "gradient": "straight-through"},
         {"likelihood": DECODER_LAWS, "gradient": ("straight-through",)},
     ),
 }

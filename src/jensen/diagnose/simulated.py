@@ -75,7 +75,8 @@ def simulated(
         progress: Told of the progress.
 
     Returns:
-        The interval, or ``None`` where the model cannot be simulated or the posterior has no density.
+        The interval, or ``None`` where the model cannot be simulated, or the posterior has no density, or
+        none at the latents of some row.
     """
     if not isinstance(model, Simulates):
         return None
@@ -108,6 +109,8 @@ def simulated(
     if method in ("exact", "enumerate"):
         mean = float(seen["lower"].mean())
         return Bracket(mean, mean, 1.0, num, method, {}, seen)
+    if not np.isfinite(seen["upper"]).all():
+        return None
     certified = interval(seen["lower"], seen["upper"])
     return Bracket(*certified, num, method, settings_of(method, effort), seen)
 

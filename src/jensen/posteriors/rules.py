@@ -25,8 +25,8 @@ _USE = {
     Categorical: "families.Categorical",
     OneHot: "families.OneHot",
     Bernoulli: "families.Bernoulli",
-    object: "families.DiagGaussian",
     Codes: "posteriors.VectorQuantized",
+    object: "families.DiagGaussian",
 }
 
 
