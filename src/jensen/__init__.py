@@ -27,6 +27,7 @@ _SUBMODULES = (
     "objectives",
     "posteriors",
     "report",
+    "testing",
     "use",
 )
 _CORE = ("Datum", "Inference", "Terms")
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from jensen import objectives as objectives
     from jensen import posteriors as posteriors
     from jensen import report as report
+    from jensen import testing as testing
     from jensen import use as use
     from jensen.core import Datum as Datum
     from jensen.core import Inference as Inference

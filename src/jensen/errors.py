@@ -27,6 +27,10 @@ class MissingExtraError(ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
 
+class ContractError(AssertionError):
+    """A member does not keep its contract; the message names the check, what was seen, and what to do."""
+
+
 class JensenWarning(UserWarning):
     """The result stands, but the user should know something about it."""
 
