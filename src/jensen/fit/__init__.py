@@ -10,7 +10,7 @@ from jensen.fit.evaluate import evaluate
 from jensen.fit.gradient import gradient
 from jensen.fit.result import Fitted, History
 from jensen.fit.run import Run, load, save
-from jensen.fit.stop import AbstractStop, Converged, Patience
+from jensen.fit.stop import AbstractStop, Converged, Patience, Settled
 from jensen.fit.tracker import JSONLines, TensorBoard, Tracker
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "JSONLines",
     "Patience",
     "Run",
+    "Settled",
     "TensorBoard",
     "Tracker",
     "Windows",

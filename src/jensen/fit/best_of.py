@@ -32,7 +32,7 @@ def best_of(
 ) -> Fitted:
     """Fit from several starts and keep the one with the highest bound on the training data.
 
-    Tiny gradient fits (parameters × rows up to 100,000, every row in every step) run side by side; others one
+    Tiny gradient fits (parameters × rows up to 50,000, every row in every step) run side by side; others one
     after another through one compiled program, of which only the first compiles. All are scored on all rows
     with the same noise. A restart that ends in ``NonFiniteError`` counts as minus infinity.
 

@@ -66,14 +66,14 @@ def gradient(
             bits drawn anew at each step. Rows drawn at random by default.
         validation: Rows held out; their bound is taken after every epoch (of at least 100 steps, where steps
             are counted), with the same noise each time.
-        stop: A rule that may end the fit early, ``fit.Patience`` or ``fit.Converged``.
+        stop: A rule that may end the fit early, ``fit.Patience``, ``fit.Converged`` or ``fit.Settled``.
         run: A run directory for checkpoints, metrics and the model.
         trainable: Picks what to train, as in ``lambda inference: inference.model``; the rest keeps its bits,
             and a member of which a part is held chooses no start from the data. By default everything.
 
     Returns:
         The fitted inference, its history (nats per datum) and the reason it stopped: ``"epochs"``,
-        ``"steps"``, ``"patience"``, ``"converged"`` or ``"interrupted"`` (Ctrl-C keeps the last state).
+        ``"steps"``, ``"patience"``, ``"converged"``, ``"settled"`` or ``"interrupted"`` (Ctrl-C keeps the last state).
         Under ``fit.Patience`` the parameters are those with the best validation bound.
 
     Raises:

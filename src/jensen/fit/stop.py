@@ -101,3 +101,45 @@ class Converged(AbstractStop):
             return None
         earlier = seen.bounds[-2 * self.window : -self.window].mean()
         return "converged" if seen.bounds[-self.window :].mean() - earlier < self.tolerance else None
+
+
+@dataclass(frozen=True)
+class Settled(AbstractStop):
+    """Stop when the mean bound over a window of steps beats that of the window before by no more than noise.
+
+    The noise is that of the difference of two window means, taken from differences of neighbouring steps, so
+    that a trend does not pass for noise. Noise that lasts longer than a step (Adam's own wandering) is not
+    seen: the fit then goes on for longer.
+
+    Args:
+        window: Steps per window: the longer, the smaller the gain that is still told from noise.
+        errors: Standard errors of the difference that count as a gain.
+
+    Raises:
+        InputError: If ``window`` is below 2 or ``errors`` negative.
+
+    Example:
+        >>> bounds = np.random.default_rng(0).normal(size=2_000)
+        >>> Settled(1_000).reason(Seen(bounds, np.zeros(0), False))
+        'settled'
+        >>> Settled(1_000).reason(Seen(bounds + 0.01 * np.arange(2_000), np.zeros(0), False)) is None
+        True
+    """
+
+    window: int = 1_000
+    errors: float = 2.0
+
+    def __post_init__(self):
+        if self.window < 2:
+            raise InputError(f"Settled: window is {self.window} steps; it must be at least 2")
+        if not self.errors >= 0:
+            raise InputError(f"Settled: errors is {self.errors}; it must be 0 or more")
+
+    def reason(self, seen: Seen) -> str | None:
+        """Compare the last two windows with what noise would do."""
+        last = seen.bounds[-2 * self.window :].astype(np.float64)
+        if len(last) < 2 * self.window:
+            return None
+        noise = np.sqrt((np.diff(last) ** 2).mean() / 2 * 2 / self.window)
+        gain = last[self.window :].mean() - last[: self.window].mean()
+        return "settled" if gain <= self.errors * noise else None
