@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from jensen import objectives as objectives
     from jensen import posteriors as posteriors
     from jensen import report as report
-    from jensen import testing as testing
     from jensen import use as use
     from jensen.core import Datum as Datum
     from jensen.core import Inference as Inference
