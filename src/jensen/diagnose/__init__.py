@@ -7,6 +7,7 @@ from jensen.diagnose.estimate import Effort, Estimate
 from jensen.diagnose.estimators import EstimatorRow, GradientComparison, compare_gradients
 from jensen.diagnose.evidence import Evidence, evidence
 from jensen.diagnose.gap import Gap, gap
+from jensen.diagnose.gaps import Gaps, gaps
 from jensen.diagnose.gradient_noise import GradientNoise, gradient_noise
 from jensen.diagnose.open_loop import OpenLoop, open_loop
 from jensen.diagnose.progress import Progress, Silent
@@ -23,6 +24,7 @@ __all__ = [
     "EstimatorRow",
     "Evidence",
     "Gap",
+    "Gaps",
     "GradientComparison",
     "GradientNoise",
     "OpenLoop",
@@ -34,6 +36,7 @@ __all__ = [
     "compare_gradients",
     "evidence",
     "gap",
+    "gaps",
     "gradient_noise",
     "open_loop",
 ]
