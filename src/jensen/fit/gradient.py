@@ -73,8 +73,8 @@ def gradient(
 
     Returns:
         The fitted inference, its history (nats per datum) and the reason it stopped: ``"epochs"``,
-        ``"steps"``, ``"patience"``, ``"converged"``, ``"settled"`` or ``"interrupted"`` (Ctrl-C keeps the last state).
-        Under ``fit.Patience`` the parameters are those with the best validation bound.
+        ``"steps"``, ``"patience"``, ``"converged"``, ``"settled"`` or ``"interrupted"`` (Ctrl-C keeps the
+        last state). Under ``fit.Patience`` the parameters are those with the best validation bound.
 
     Raises:
         InputError: If data or options cannot be used.
