@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from jensen.errors import InputError
-from jensen.nets.mlp import StartsAt, glorot
+from jensen.nets.mlp import MLP, StartsAt
 from jensen.nets.patches import ConvDown, ConvUp, PatchDown, PatchUp
 from jensen.typing import Array, Float, PRNGKey
 
 
 class ConvEncoder(eqx.Module):
-    """From a picture, as a row, to a vector: patches at first, then overlapping kernels, then a linear map.
+    """From a picture, as a row, to a vector: patches, then overlapping kernels, then a perceptron.
 
     The first layer cuts the picture into patches of ``patch`` × ``patch`` pixels, where it is large and
     overlapping kernels are dear; each later one halves its sides with kernels of 4. Sides are padded with
@@ -27,6 +27,7 @@ class ConvEncoder(eqx.Module):
         out_dim: Length of the output.
         channels: Channels after each layer.
         patch: Side of the first layer's patches.
+        widths: Hidden widths of the perceptron at the end; none for a linear map.
         activation: Applied after each layer but the last.
         key: Randomness of the initial weights.
 
@@ -41,7 +42,7 @@ class ConvEncoder(eqx.Module):
     """
 
     layers: tuple[Any, ...]
-    last: eqx.nn.Linear
+    last: MLP
     image_shape: tuple[int, int, int]
     activation: Callable[[Array], Array]
 
@@ -52,6 +53,7 @@ class ConvEncoder(eqx.Module):
         *,
         channels: Sequence[int] = (32, 64),
         patch: int = 2,
+        widths: Sequence[int] = (),
         activation: Callable[[Array], Array] = jax.nn.relu,
         key: PRNGKey,
     ):
@@ -63,8 +65,8 @@ class ConvEncoder(eqx.Module):
             PatchDown(self.image_shape[2], channels[0], patch, key=first),
             *(ConvDown(a, b, key=k) for a, b, k in pairs),
         )
-        last = eqx.nn.Linear(rows * columns * channels[-1], out_dim, key=to_last)
-        self.last = glorot(last, key=to_last)
+        deep = rows * columns * channels[-1]
+        self.last = MLP(deep, out_dim, widths, activation=activation, key=to_last)
         self.activation = activation
 
     def __call__(self, x: Float[Array, "d"]) -> Float[Array, "o"]:
@@ -80,7 +82,7 @@ class ConvEncoder(eqx.Module):
 
     def quiet(self, by: float = 0.1) -> ConvEncoder:
         """Return the network with its last weights multiplied, so that outputs start near zero."""
-        return eqx.tree_at(lambda net: net.last.weight, self, by * self.last.weight)
+        return eqx.tree_at(lambda net: net.last, self, self.last.quiet(by))
 
 
 class ConvDecoder(StartsAt):
@@ -91,6 +93,7 @@ class ConvDecoder(StartsAt):
         image_shape: (height, width) or (height, width, channels) of the picture.
         channels: Channels before each layer, the deepest last, as the encoder's.
         patch: Side of the last layer's patches.
+        widths: Hidden widths of the perceptron at the start; none for a linear map.
         maps: Numbers for each pixel; the output is map after map, length ``maps`` times the pixels.
         activation: Applied before each layer.
         key: Randomness of the initial weights.
@@ -105,7 +108,7 @@ class ConvDecoder(StartsAt):
         (216,)
     """
 
-    first: eqx.nn.Linear
+    first: MLP
     layers: tuple[Any, ...]
     bias: Float[Array, "o"]
     image_shape: tuple[int, int, int]
@@ -119,6 +122,7 @@ class ConvDecoder(StartsAt):
         *,
         channels: Sequence[int] = (32, 64),
         patch: int = 2,
+        widths: Sequence[int] = (),
         maps: int = 1,
         activation: Callable[[Array], Array] = jax.nn.relu,
         key: PRNGKey,
@@ -128,8 +132,8 @@ class ConvDecoder(StartsAt):
             raise InputError(f"ConvDecoder: maps is {maps}; it must be at least 1")
         rows, columns = _smallest(self.image_shape, len(channels), patch)
         to_first, *keys, to_last = jax.random.split(key, len(channels) + 1)
-        first = eqx.nn.Linear(in_dim, rows * columns * channels[-1], key=to_first)
-        self.first = glorot(first, key=to_first)
+        deep = rows * columns * channels[-1]
+        self.first = MLP(in_dim, deep, widths, activation=activation, key=to_first)
         down = channels[::-1]
         self.layers = (
             *(ConvUp(a, b, key=k) for a, b, k in zip(down, down[1:], keys, strict=False)),
