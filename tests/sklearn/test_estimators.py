@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from jensen.sklearn import BernoulliMixture, FactorAnalysis, GaussianMixture
+from jensen.sklearn import VAE, BernoulliMixture, FactorAnalysis, GaussianMixture, MixtureDensityRegressor
 
-ESTIMATORS = [GaussianMixture(max_iter=5), BernoulliMixture(max_iter=5), FactorAnalysis(1, max_iter=9)]
+ESTIMATORS = [
+    GaussianMixture(max_iter=5),
+    BernoulliMixture(max_iter=5),
+    FactorAnalysis(1, max_iter=9),
+    VAE(1, hidden_layer_sizes=(3,), max_iter=2, n_draws=2),
+    MixtureDensityRegressor(1, hidden_layer_sizes=(8,), max_iter=60, learning_rate_init=0.03),
+]
 LEAST = {"GaussianMixture": 40}
 PASSED: Counter[str] = Counter()
 

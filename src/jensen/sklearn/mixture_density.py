@@ -24,7 +24,7 @@ class MixtureDensityRegressor(RegressorMixin, AbstractNetworkEstimator):
     """Regression that gives the whole law of y: p(y | x) = Σ_k π_k(x) N(y; μ_k(x), Σ_k(x)), by one network.
 
     ``predict`` gives its mean, which lies between the branches where y is multimodal: then ask ``sample`` or
-    ``score_samples``.
+    ``log_density``.
 
     Args:
         n_components: Number K of components.
@@ -134,7 +134,7 @@ class MixtureDensityRegressor(RegressorMixin, AbstractNetworkEstimator):
         mean, std = (self._as_given(part) for part in (moments[:, 0], moments[:, 1]))
         return (mean, std) if return_std else mean
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def weights(self, X: Any) -> np.ndarray:
         """Return the weights of the components given every row, (n_samples, n_components).
 
         Args:
@@ -156,7 +156,7 @@ class MixtureDensityRegressor(RegressorMixin, AbstractNetworkEstimator):
         drawn = self._by_row(lambda inference, x, k: _drawn(inference, x, k, n_samples), X, keys)
         return drawn[..., 0] if self._flat else drawn
 
-    def score_samples(self, X: Any, y: Any) -> np.ndarray:
+    def log_density(self, X: Any, y: Any) -> np.ndarray:
         """Return log p(y | x) of every row, in nats, (n_samples,).
 
         Args:

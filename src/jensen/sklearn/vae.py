@@ -22,7 +22,7 @@ from jensen.dist import means_by_kind
 from jensen.models.likelihoods import NAMED, AbstractLikelihood
 from jensen.sklearn.inputs import as_data, by_block, checked_rows, precision_of, reals, unchecked
 from jensen.sklearn.networks import ACTIVATIONS, AbstractNetworkEstimator
-from jensen.typing import Array, Float, Int, PRNGKey
+from jensen.typing import Array, Float, PRNGKey, Shaped
 
 
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, AbstractNetworkEstimator):
@@ -151,14 +151,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, AbstractNetworkEsti
             return by_block(lambda z: _decoded(model, z), Z).astype(Z.dtype)
 
     def reconstruct(self, X: Any) -> np.ndarray:
-        """Return E[E[x | z]] over the posterior of every row, missing entries filled in, (n_samples, n_features).
+        """Return the mean of E[x | z] over the posterior of every row, (n_samples, n_features).
 
         Args:
-            X: Rows (n_samples, n_features).
+            X: Rows (n_samples, n_features); missing entries come back filled in.
         """
-        return self._by_row(
-            lambda inference, rows, bits: _reconstructed(inference, rows, bits, self.n_draws), X
-        )
+        num = self.n_draws
+        return self._by_row(lambda inference, rows, bits: _reconstructed(inference, rows, bits, num), X)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Return a lower bound on log p(x) of every row, in nats, (n_samples,).
@@ -170,7 +169,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, AbstractNetworkEsti
         Args:
             X: Rows (n_samples, n_features).
         """
-        return self._by_row(lambda *given: _bounds(*given, self.n_draws), X)
+        num = self.n_draws
+        return self._by_row(lambda inference, rows, bits: _bounds(inference, rows, bits, num), X)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of ``score_samples``, in nats per row.
@@ -258,7 +258,7 @@ def _decoded(model: models.Decoder, z: Float[Array, "n r"]) -> Array:
 
 
 @eqx.filter_jit
-def _reconstructed(inference: Inference, rows: Datum, bits: Int[Array, "n"], num: int) -> Array:
+def _reconstructed(inference: Inference, rows: Datum, bits: Shaped[Array, "n"], num: int) -> Array:
     def one(datum: Datum, seed: Array) -> Array:
         q = inference.q(datum, key=jax.random.key(0))
 
@@ -271,7 +271,7 @@ def _reconstructed(inference: Inference, rows: Datum, bits: Int[Array, "n"], num
 
 
 @eqx.filter_jit
-def _bounds(inference: Inference, rows: Datum, bits: Int[Array, "n"], num: int) -> Array:
+def _bounds(inference: Inference, rows: Datum, bits: Shaped[Array, "n"], num: int) -> Array:
     def one(datum: Datum, seed: Array) -> Array:
         model, q = inference.bound_model(), inference.q(datum, key=jax.random.key(0))
 
