@@ -13,7 +13,7 @@ from jensen.core import ChecksData, Datum, HasCoordinateAscent
 from jensen.dist import AbstractDistribution, Dirichlet, Factors, kl_divergence
 from jensen.errors import InputError, check_key
 from jensen.models.static.conjugate import Prior, filled, refuse_missing
-from jensen.typing import Array, Float, PRNGKey, Scalar
+from jensen.typing import Array, Float, PRNGKey, Scalar, Shaped
 
 INNER = 100
 """Most passes over one document's proportions."""
@@ -141,7 +141,7 @@ class LDA(HasCoordinateAscent, ChecksData):
                 f"LDA: x[{row}, {column}] is {x[row, column]:g}, not a count: give whole numbers from 0"
             )
 
-    def _infer(self, expected_log: Float[Array, "k v"], x: Float[Array, "n v"]) -> _Inferred:
+    def _infer(self, expected_log: Float[Array, "k v"], x: Shaped[Array, "n v"]) -> _Inferred:
         """Infer documents' proportions: fixed-point passes from even ones, all documents at once."""
         x = x.astype(expected_log.dtype)
         prior = jnp.asarray(self.concentration, x.dtype)
