@@ -32,6 +32,7 @@ FAMILIES = {
     "FullGaussian": lambda: families.FullGaussian(LATENT),
     "Placed": lambda: families.Placed(families.FullGaussian(LATENT), jnp.ones(LATENT), 2 * jnp.eye(LATENT)),
     "GaussianMarkov": lambda: families.GaussianMarkov(2, LATENT),
+    "Gamma": lambda: families.Gamma(LATENT),
     "Categorical": lambda: families.Categorical(CLASSES),
     "OneHot": lambda: families.OneHot(CLASSES),
     "Bernoulli": lambda: families.Bernoulli(LATENT),
@@ -59,6 +60,7 @@ PRIORS = {
     "Learned": lambda: models.priors.Learned(
         families.CouplingFlow(LATENT, layers=2, widths=(2,), context_dim=0, key=KEY)
     ),
+    "Gamma": lambda: models.priors.Gamma(LATENT, concentration=2.0),
     "Categorical": lambda: models.priors.Categorical(CLASSES),
     "OneHot": lambda: models.priors.OneHot(CLASSES),
     "Bernoulli": lambda: models.priors.Bernoulli(LATENT),

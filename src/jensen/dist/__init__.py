@@ -21,6 +21,7 @@ from jensen.dist.counts import (
 )
 from jensen.dist.discrete import Bernoulli, Categorical, OneHot, OneHotThrough
 from jensen.dist.flow import Flow, scored_in_one_pass
+from jensen.dist.gamma import Gamma
 from jensen.dist.gaussian import AbstractGaussian, DiagGaussian, FullGaussian, LowRankGaussian
 from jensen.dist.gaussian_mixture import GaussianMixture
 from jensen.dist.hamiltonian import AbstractAugmented, Hamiltonian
@@ -114,6 +115,7 @@ __all__ = [
     "Flow",
     "Foreign",
     "FullGaussian",
+    "Gamma",
     "GaussianMarkov",
     "GaussianMixture",
     "GaussianRow",

@@ -11,6 +11,7 @@ from jensen.families.flow import (
     Unshared,
     has_weights,
 )
+from jensen.families.gamma import Gamma
 from jensen.families.gaussian import DiagGaussian, FullGaussian, LowRankGaussian
 from jensen.families.mixture import Mixture
 from jensen.families.paths import AbstractPathFamily, GaussianMarkov
@@ -25,6 +26,7 @@ __all__ = [
     "DiagGaussian",
     "FlowjaxFlow",
     "FullGaussian",
+    "Gamma",
     "GaussianMarkov",
     "InverseAutoregressiveFlow",
     "LowRankGaussian",

@@ -17,15 +17,16 @@ from jensen.core import (
     HoldsLatent,
     Verdict,
 )
-from jensen.dist import AbstractEnumerable, Bernoulli, Categorical, Codes, Empty, OneHot
+from jensen.dist import AbstractEnumerable, Bernoulli, Categorical, Codes, Empty, Gamma, OneHot
 from jensen.families import AbstractFamily, AbstractPathFamily
 
-_SPACES: tuple[type, ...] = (Categorical, OneHot, Bernoulli, Codes)
+_SPACES: tuple[type, ...] = (Categorical, OneHot, Bernoulli, Codes, Gamma)
 _USE = {
     Categorical: "families.Categorical",
     OneHot: "families.OneHot",
     Bernoulli: "families.Bernoulli",
     Codes: "posteriors.VectorQuantized",
+    Gamma: "families.Gamma",
     object: "families.DiagGaussian",
 }
 

@@ -4,6 +4,7 @@ from jensen.models.priors.base import AbstractLivePrior, AbstractPrior
 from jensen.models.priors.codebook import Codebook
 from jensen.models.priors.conditional import ConditionalGaussian
 from jensen.models.priors.discrete import Bernoulli, Categorical, OneHot
+from jensen.models.priors.gamma import Gamma
 from jensen.models.priors.gaussian import LearnedGaussian, StandardNormal
 from jensen.models.priors.hierarchical import AbstractHierarchy, Hierarchical, Ladder, features_dim
 from jensen.models.priors.learned import Learned
@@ -18,6 +19,7 @@ __all__ = [
     "Categorical",
     "Codebook",
     "ConditionalGaussian",
+    "Gamma",
     "Hierarchical",
     "Ladder",
     "Learned",
