@@ -50,7 +50,7 @@ class Gaps:
             for name, gap in self.by_name.items()
         ]
         one = next(iter(self.by_name.values()))
-        evidence = f"log p(x) = {one.log_evidence}"
+        evidence = str(one.log_evidence)
         flags = [f"! {name}: {flag}" for name, gap in self.by_name.items() for flag in gap.flags]
         return "\n".join([f"{one.units}, {one.split}", columns([head, *lines]), evidence, *flags])
 
