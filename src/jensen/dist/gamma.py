@@ -20,7 +20,7 @@ LEAST_LOG = -80.0
 class Gamma(AbstractDensity, AbstractMoments, Reparameterized):
     """d independent gamma variables, p(z) = bᵃ zᵃ⁻¹ e^(−bz) / Γ(a).
 
-    A sample's gradient in a is implicit, through its distribution function: unbiased, and as quiet as that of a
+    A sample's gradient in a is implicit, through its distribution function: unbiased, and as quiet as a
     Gaussian's (Figurnov, Mohamed & Mnih 2018).
 
     Attributes:
