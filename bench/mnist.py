@@ -129,13 +129,15 @@ def climb(
     start: jn.Inference, data: dict[str, np.ndarray], options: argparse.Namespace, key: jax.Array, steps: int
 ) -> fit.Fitted:
     """Take so many steps under the schedule they make, then those on the tighter bound."""
-    fitted = walk(start, data, options, key, steps, horizon=steps)
+    run = None if options.run is None else Path(options.run)
+    fitted = walk(start, data, options, key, steps, horizon=steps, run=run)
     tuning = options.tune_epochs * steps_per_epoch(options)
     if not tuning:
         return fitted
     own = fitted.inference
     start = jn.Inference(own.model, own.posterior, objectives.IWAE(5), gradients.DoublyReparam())
-    return walk(start, data, options, jax.random.fold_in(key, 1), tuning, horizon=tuning, rate=0.3)
+    then = None if run is None else run / "tuned"
+    return walk(start, data, options, jax.random.fold_in(key, 1), tuning, horizon=tuning, rate=0.3, run=then)
 
 
 def walk(
@@ -147,6 +149,7 @@ def walk(
     *,
     horizon: int,
     rate: float = 1.0,
+    run: Path | None = None,
 ) -> fit.Fitted:
     """Take the first steps of a schedule over ``horizon`` steps, from so much of the learning rate."""
     decay = optax.cosine_decay_schedule(rate * options.learning_rate, horizon, alpha=1e-2)
@@ -158,6 +161,7 @@ def walk(
         steps=steps,
         batch_size=options.batch_size,
         batches=fit.DynamicBinarization() if options.binarization == "dynamic" else None,
+        run=None if run is None else fit.Run(run, resume=True, checkpoint_every=5 * steps_per_epoch(options)),
     )
 
 
@@ -191,6 +195,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--nll-rows", type=int, default=1000)
     parser.add_argument("--nll-samples", type=int, default=5000)
     parser.add_argument("--gap-rows", type=int, default=0, help="rows of the gap table; 0 leaves it out")
+    parser.add_argument("--run", help="folder of checkpoints, from which a run that was cut off goes on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="bench/results/mnist.jsonl")
     return parser.parse_args()
