@@ -29,5 +29,7 @@ def annealed_adam(learning_rate: float, steps: int) -> optax.GradientTransformat
             "steps at least 2"
         )
     half = steps // 2
-    parts = [optax.constant_schedule(learning_rate), optax.cosine_decay_schedule(learning_rate, steps - half)]
+    # optax turns the number into a float at its first use: another program, were it not one already
+    decay = optax.cosine_decay_schedule(learning_rate, float(steps - half))  # pyright: ignore[reportArgumentType]
+    parts = [optax.constant_schedule(learning_rate), decay]
     return optax.adam(optax.join_schedules(parts, [half]))
