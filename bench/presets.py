@@ -186,12 +186,12 @@ def measure(name: str, data: dict[str, np.ndarray], options: argparse.Namespace)
     rows = data["test"][: options.rows]
     begin = time.perf_counter()
     scores = use.score(fitted, rows, key=to_score, num_samples=options.samples)
-    plain = jn.Inference(
-        fitted.model, fitted.inference.posterior, objectives.ELBO(2), fitted.inference.gradient
-    )
+    four = fitted.inference
+    dense = issubclass(four.posterior.law(four.model), AbstractDensity)
+    draws = 1 if isinstance(four.posterior, posteriors.VectorQuantized) else 2
+    plain = jn.Inference(four.model, four.posterior, objectives.ELBO(draws), four.gradient)
     elbo = fit.evaluate(plain, rows, key=to_score)
-    dense = issubclass(fitted.inference.posterior.law(fitted.model), AbstractDensity)
-    used = diagnose.collapse(fitted.inference, rows, key=to_units) if dense else None
+    used = diagnose.collapse(four, rows, key=to_units) if dense else None
     return {
         "preset": name,
         "epochs": options.epochs,
