@@ -149,6 +149,8 @@ def test_the_kl_of_every_layer_is_the_mean_of_its_sampled_one():
     q = chosen.q(ROW, key=KEY)
     terms = jax.jit(lambda key: chosen.objective.draw(chosen.model, q, ROW, key=key, share=1.0))(KEY)
     assert terms.kl.shape == (20_000, 2) and np.ptp(terms.kl[:, 0]) == 0 < np.ptp(terms.kl[:, 1])
+    prior, z = chosen.model.prior_of(None), terms.z[0]
+    np.testing.assert_allclose(dist.kl_divergence(dist.stop(q), prior, z), terms.kl[0], rtol=1e-5)
     gap = np.asarray(terms.log_ratio - terms.kl)
     assert (np.abs(gap.mean(0)) < 4 * gap.std(0) / 20_000**0.5).all()
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.dist.gaussian import DiagGaussian
-from jensen.dist.kl import kl_divergence, register_kl
+from jensen.dist.kl import kl_per_dimension, register_kl
 from jensen.dist.protocol import AbstractDensity, Reparameterized
 from jensen.typing import Array, Float, PRNGKey
 
@@ -188,5 +188,11 @@ def split_layers(z: Float[Array, "d"], dims: Sequence[int]) -> list[Float[Array,
 @register_kl(TopDownGaussian, TopDownGaussian)
 def _layer_by_layer(q: TopDownGaussian, p: TopDownGaussian, z: Any) -> Float[Array, "groups"]:
     """KL(q(z_l | z_{>l}) ‖ p(z_l | z_{>l})) of each layer at the drawn layers above it."""
-    pairs = zip(q.laws(z), p.laws(z), strict=True)
-    return jnp.concatenate([jnp.atleast_1d(kl_divergence(a, b, None)) for a, b in pairs])
+    own = p.laws(z)
+    if q.rungs is p.rungs and p.messages is None and q.messages is not None:
+        # one way down for both, and one way back for the gradient
+        pairs = zip(own, q.messages, strict=True)
+        laws = tuple(precision_weighted(law, message) for law, message in pairs)
+    else:
+        laws = q.laws(z)
+    return jnp.stack([kl_per_dimension(a, b).sum() for a, b in zip(laws, own, strict=True)])
