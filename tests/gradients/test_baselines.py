@@ -97,3 +97,19 @@ def test_an_arithmetic_mean_needs_weights_under_one_logarithm():
 def test_arguments_are_checked(make, text):
     with pytest.raises(Exception, match=text):
         make()
+
+
+def test_learned_reads_the_condition_too():
+    baseline = gradients.Learned(2, cond_dim=1, widths=(), key=KEY)
+    memory = baseline.start()
+    x, one, two = jnp.ones(2), jnp.ones(1), 2 * jnp.ones(1)
+    a, b = (float(baseline.foretell(Datum(x, cond), memory)) for cond in (one, two))
+    weight = float(baseline.net.layers[0].weight[0, 2])
+    assert b - a == pytest.approx(weight, rel=1e-4) and weight != 0
+    path = Datum(jnp.ones((3, 2)), jnp.array([[1.0], [2.0]]))  # the last step has no action
+    nothing = float(baseline.foretell(Datum(x, jnp.zeros(1)), memory))
+    assert float(baseline.foretell(path, memory)) == pytest.approx(a + b + nothing, rel=1e-4)
+    with pytest.raises(InputError, match=r"cond must have 1 columns, got shape \(\)"):
+        baseline.foretell(Datum(x), memory)
+    with pytest.raises(InputError, match="cond_dim is -1"):
+        gradients.Learned(2, cond_dim=-1, key=KEY)

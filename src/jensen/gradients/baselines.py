@@ -188,16 +188,17 @@ class RunningMean(ForetellsLoss):
 
 
 class Learned(ForetellsLoss):
-    """A network that foretells the loss of x: b(x) = m + s·net(x), trained by ½ ((loss − m)/s − net(x))².
+    """A network that foretells the loss of x: b(x, c) = m + s·net(x, c), trained by ½ ((loss − m)/s − net)².
 
     m and s are the running mean and spread of the loss, so that the network is of order one whatever the loss
     is. Its parameters are trained along with the rest, by the same optimizer. A sequence is foretold step by
-    step and summed.
+    step and summed. The network reads x and the condition as they are: let their columns be of order one.
 
     Args:
         data_dim: Number of columns of x.
         widths: Hidden widths.
         decay: How much of the running mean is kept at each step.
+        cond_dim: Number of columns of the condition read beside x; 0 for none.
         key: Randomness of the initial weights.
 
     Raises:
@@ -215,15 +216,27 @@ class Learned(ForetellsLoss):
 
     net: MLP
     data_dim: int
+    cond_dim: int
     decay: float
     min_samples: int
 
-    def __init__(self, data_dim: int, *, key: PRNGKey, widths: Sequence[int] = (64,), decay: float = 0.99):
+    def __init__(
+        self,
+        data_dim: int,
+        *,
+        key: PRNGKey,
+        widths: Sequence[int] = (64,),
+        decay: float = 0.99,
+        cond_dim: int = 0,
+    ):
         check_key(key)
         if data_dim < 1:
             raise InputError(f"Learned: data_dim is {data_dim}; it must be the number of columns of x")
-        self.net = MLP(data_dim, 1, widths, key=key).quiet()
+        if cond_dim < 0:
+            raise InputError(f"Learned: cond_dim is {cond_dim}; it must be the number of columns of cond")
+        self.net = MLP(data_dim + cond_dim, 1, widths, key=key).quiet()
         self.data_dim = data_dim
+        self.cond_dim = cond_dim
         self.decay = _checked_decay("Learned", decay)
         self.min_samples = 1
 
@@ -238,7 +251,7 @@ class Learned(ForetellsLoss):
         return RunningMean(self.decay).start()
 
     def foretell(self, datum: Datum, memory: Course) -> Scalar:
-        """Return m + s·net(x)."""
+        """Return m + s·net(x, c)."""
         return memory.expected() + memory.spread() * self._of(datum)
 
     def learn(self, datum: Datum, seen: Scalar, memory: Course) -> tuple[Scalar, Course]:
@@ -251,9 +264,19 @@ class Learned(ForetellsLoss):
             raise InputError(f"Learned: x has {datum.x.shape[-1]} columns, data_dim is {self.data_dim}")
         x = datum.x if datum.mask is None else jnp.where(datum.mask, datum.x, 0.0)
         rows = stop(jnp.asarray(x, float)).reshape(-1, self.data_dim)
+        if self.cond_dim:
+            rows = jnp.concatenate([rows, self._conditions(datum, len(rows))], -1)
         each = jax.vmap(self.net)(rows)[:, 0]
         counted = scored_steps(len(rows), datum.steps, datum.burn_in) if np.ndim(datum.x) > 1 else None
         return each.sum() if counted is None else jnp.where(counted, each, 0.0).sum()
+
+    def _conditions(self, datum: Datum, num: int) -> Float[Array, "num c"]:
+        """Return the condition of every row of x; the last step of a sequence may have none, and gets zeros."""
+        found = () if datum.cond is None else np.shape(datum.cond)
+        if found[-1:] != (self.cond_dim,) or len(found) > 2:
+            raise InputError(f"Learned: cond must have {self.cond_dim} columns, got shape {found}")
+        cond = stop(jnp.asarray(datum.cond, float)).reshape(-1, self.cond_dim)
+        return jnp.pad(cond, ((0, max(num - len(cond), 0)), (0, 0)))[:num]
 
 
 def _checked_decay(name: str, decay: float) -> float:

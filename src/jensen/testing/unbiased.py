@@ -136,7 +136,8 @@ def compare(
     norm = float(np.linalg.norm(truth))
     se = np.sqrt(variance / n)
     value = (float(values), float(np.sqrt(spread / n)))
-    return Comparison(bias / np.hypot(se, ROUNDING * norm), bias, se, norm, float(variance.sum()), value)
+    z = bias / np.maximum(np.hypot(se, ROUNDING * norm), np.finfo(np.float32).tiny)
+    return Comparison(z, bias, se, norm, float(variance.sum()), value)
 
 
 def single_gradient(
