@@ -1,7 +1,7 @@
 """Seven posteriors of posteriordb as log-densities of ours, beside their reference draws.
 
-The densities are those of the Stan programs, priors included, up to constants. What is reported is ordered as the
-reference draws are.
+The densities are those of the Stan programs, priors included, up to constants. What is reported is ordered as
+the reference draws are.
 """
 
 from __future__ import annotations
