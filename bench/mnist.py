@@ -6,8 +6,8 @@
     JENSEN_DATA=... python bench/mnist.py --budget 900 --model two-layer
     JENSEN_DATA=... python bench/mnist.py --binarization dynamic --model ladder --epochs 400 --warm-up 40
                                           --tune-epochs 30
-    JENSEN_DATA=... python bench/mnist.py --binarization dynamic --model conv --epochs 300 --warm-up 20
-                                          --tune-epochs 30
+    JENSEN_DATA=... python bench/mnist.py --binarization dynamic --model conv --epochs 200 --warm-up 20
+                                          --tune-epochs 10
 
 Nets 2×200 tanh, z = 50, batch 100, Adam at 1e-3 decaying by a cosine to 1e-5 over the run. A budget is
 seconds of training: a short pilot tells how many epochs fit into it. Static: the fixed bits of Larochelle's
