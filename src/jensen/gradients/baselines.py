@@ -271,7 +271,7 @@ class Learned(ForetellsLoss):
         return each.sum() if counted is None else jnp.where(counted, each, 0.0).sum()
 
     def _conditions(self, datum: Datum, num: int) -> Float[Array, "num c"]:
-        """Return the condition of every row of x; the last step of a sequence may have none, and gets zeros."""
+        """Return the condition of every row of x; zeros for a last step of a sequence that has none."""
         found = () if datum.cond is None else np.shape(datum.cond)
         if found[-1:] != (self.cond_dim,) or len(found) > 2:
             raise InputError(f"Learned: cond must have {self.cond_dim} columns, got shape {found}")
