@@ -79,7 +79,7 @@ def _with_rank(family: LowRankGaussian, q: Any) -> Float[Array, "p"]:
     return jnp.concatenate([q.loc, _raw(scale), both.reshape(-1)])
 
 
-def _spread(family: Mixture, own: Float[Array, "p"], q: Any) -> Float[Array, "k p"]:
+def _spread(family: Mixture, own: Float[Array, "p"], q: Any) -> Float[Array, "kp"]:
     """Put all components where q is, a tenth of its scale apart."""
     k, d = family.num_components, family.latent_dim
     apart = family.initial_params()[k:].reshape(k, -1)[:, :d] / 3.0
@@ -100,6 +100,6 @@ def _identity(family: PlanarFlow | Unshared) -> Float[Array, "p"]:
     return jnp.concatenate([flow.initial_params(), (wanted - first) / Unshared.STEP])
 
 
-def _last_layers(flow: Any) -> list[Array]:
+def _last_layers(flow: Any) -> list[Any]:
     nets = [net if isinstance(flow, CouplingFlow) else net.net for net in flow.nets]
     return [leaf for net in nets for leaf in (net.weights[-1], net.biases[-1])]
