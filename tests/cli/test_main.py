@@ -123,10 +123,7 @@ def test_other_commands(here: Path, capsys: pytest.CaptureFixture[str]):
     Path("../run/report.html").unlink()
     assert main(["report", "../run"]) == 0 and Path("../run/report.html").stat().st_size > 1000
     assert main(["info"]) == 0
-    assert (
-        "presets    gaussian, gmm, fa, ppca, vae, iwae, hvae, dvae, regression, hetero, mdn, cvae, hmm"
-        in capsys.readouterr().out
-    )
+    assert "presets    gaussian, gmm, fa, ppca, vae, iwae, hvae, dvae, vqvae, " in capsys.readouterr().out
     assert main(["fit", "--resume", "../run"]) == 0
     assert capsys.readouterr().out == "../run is finished; its report: ../run/report.html\n"
 
@@ -176,6 +173,7 @@ DECODERS = {
     "bits drawn anew": ["vae", "digits", "--binarize", "dynamic"],
     "two layers": ["hvae", *BINARY, "--prior", "ladder", "--free-bits", "1,0", "--num-samples", "2"],
     "discrete": ["dvae", *BINARY, "--components", "3"],
+    "codes by convolutions": ["vqvae", *BINARY, "--net", "conv", "--widths", "2,3"],
     "importance-weighted": ["iwae", "iris", "--num-samples", "3"],
     "per datum": ["vae", "iris", "--posterior", "per-datum", "--standardize"],
     "a mixture by gradient": ["gmm", "iris", "--gradient", "analytic"],

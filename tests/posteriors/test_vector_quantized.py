@@ -114,6 +114,10 @@ def test_what_does_not_fit_is_refused():
         jn.Inference(own.model, own.posterior, elbo, gradients.ScoreFunction())
     with pytest.raises(CombinationError, match="has no codebook"):
         jn.Inference(models.Decoder(COLUMNS, 4, widths=(), key=KEY), own.posterior, elbo, through)
+    plain = posteriors.Amortized(jn.families.DiagGaussian(2), data_dim=COLUMNS, widths=(), key=KEY)
+    real = jn.Inference(models.Decoder(COLUMNS, 2, widths=(), key=KEY), plain, elbo, gradients.Reparam())
+    with pytest.raises(InputError, match="Amortized takes no codes"):
+        diagnose.codes(real, X[None], key=KEY)
     with pytest.raises(InputError, match="weights are"):
         posteriors.VectorQuantized(V, D, data_dim=COLUMNS, weights=(1.0, -1.0), key=KEY)
 
@@ -140,8 +144,15 @@ def test_digits_are_learned_with_every_code_used(tmp_path):
     # q is one point: its information is −log of how many rows share their codes, the KL −log p of the codes
     _, inverse, sizes = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
     np.testing.assert_allclose(seen.information.value, np.log(len(test) / sizes[inverse]).mean(), rtol=1e-4)
-    used = {tuple(place) for place in np.unique(codes.reshape(-1, 4), axis=0).round(4).tolist()}
-    assert len(used) == 8
+    by_latent = [
+        np.unique(own, axis=0, return_counts=True)[1] for own in codes.reshape(-1, 4, 4).swapaxes(0, 1)
+    ]
+    taken = diagnose.codes(fitted, test, key=KEY)
+    assert taken.used == 8 and taken.counts.sum() == codes.size / 4
+    for own, counts, perplexity in zip(by_latent, taken.counts, taken.perplexities, strict=True):
+        np.testing.assert_array_equal(np.sort(counts[counts > 0]), np.sort(own))
+        share = own / own.sum()
+        np.testing.assert_allclose(np.log(perplexity), -(share * np.log(share)).sum(), rtol=1e-6)
     fitted.save(tmp_path / "run")
     again = fit.load(tmp_path / "run")
     np.testing.assert_array_equal(fit.evaluate(again.inference, test, key=KEY), bound)

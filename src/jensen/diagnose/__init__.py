@@ -1,6 +1,7 @@
 """How tight the bound is, whether latents are used, and how noisy the gradient is."""
 
 from jensen.diagnose.calibration import Calibration, calibration
+from jensen.diagnose.codes import CodeUse, codes
 from jensen.diagnose.collapse import Collapse, collapse
 from jensen.diagnose.comparison import Compared, Comparison, compare
 from jensen.diagnose.estimate import Effort, Estimate
@@ -16,6 +17,7 @@ from jensen.diagnose.simulated import Bracket
 __all__ = [
     "Bracket",
     "Calibration",
+    "CodeUse",
     "Collapse",
     "Compared",
     "Comparison",
@@ -31,6 +33,7 @@ __all__ = [
     "Progress",
     "Silent",
     "calibration",
+    "codes",
     "collapse",
     "compare",
     "compare_gradients",
