@@ -27,6 +27,8 @@ from jensen.typing import PRNGKey, PyTree
 
 WARM = 50
 """Estimates by which estimators with a memory fill it, before anything is measured."""
+PARTS = 20
+"""Parts of the estimates, whose means tell a bias from noise."""
 
 
 class EstimatorRow(NamedTuple):
@@ -169,9 +171,10 @@ def compare_gradients(
 
 
 class Seen(NamedTuple):
-    """Mean estimate, its variance, and what one cost."""
+    """Mean estimate, means of parts of the estimates, the variance of one, and what one cost."""
 
     mean: np.ndarray
+    parts: np.ndarray
     variance: np.ndarray
     repeats: int
     flops: float
@@ -206,16 +209,20 @@ def _run(inference: Inference, batch: Datum, keys: Any, num_data: int, of: str) 
         for warm in jax.random.split(jax.random.fold_in(keys[0], 1), WARM):
             _, memory = one(split.params, batch, memory, warm)
     first = one(split.params, batch, memory, keys[0])[0]
-    off, squared, times = jnp.zeros_like(first), jnp.zeros_like(first), []
-    for key in keys:
-        begin = time.perf_counter()
-        grad = jax.block_until_ready(one(split.params, batch, memory, key)[0])
-        times.append(time.perf_counter() - begin)
-        off, squared = _add(off, squared, grad, first)
-    n = len(keys)
-    mean, squares = np.asarray(off, np.float64) / n, np.asarray(squared, np.float64) / n
-    variance = np.maximum(squares - mean**2, 0) * n / (n - 1)
-    return Seen(np.asarray(first, np.float64) + mean, variance, n, float(flops), float(np.median(times)))
+    squared, times, parts = jnp.zeros_like(first), [], []
+    for part in np.array_split(np.arange(len(keys)), min(PARTS, len(keys))):
+        off = jnp.zeros_like(first)
+        for i in part:
+            begin = time.perf_counter()
+            grad = jax.block_until_ready(one(split.params, batch, memory, keys[i])[0])
+            times.append(time.perf_counter() - begin)
+            off, squared = _add(off, squared, grad, first)
+        parts.append((np.asarray(off, np.float64), len(part)))
+    n, start = len(keys), np.asarray(first, np.float64)
+    mean = np.sum([off for off, _ in parts], 0) / n
+    variance = np.maximum(np.asarray(squared, np.float64) / n - mean**2, 0) * n / (n - 1)
+    means = start + np.stack([off / many for off, many in parts])
+    return Seen(start + mean, means, variance, n, float(flops), float(np.median(times)))
 
 
 @jax.jit
@@ -274,11 +281,20 @@ def _row(name: str, own: Inference, seen: Seen, reference: tuple[str, Seen | Non
     sd = math.sqrt(float(seen.variance.sum())) / length
     bias = unresolved = math.nan
     if truth is not None and best != name:
-        spread = seen.variance / seen.repeats + truth.variance / truth.repeats
-        squared = float(((seen.mean - truth.mean) ** 2).sum() - spread.sum())
-        bias = math.sqrt(max(squared, 0.0)) / length
-        unresolved = math.sqrt(3 * math.sqrt(2 * float((spread**2).sum()))) / length
+        # an exact reference has no parts to speak of
+        reference_parts = truth.parts if len(truth.parts) == len(seen.parts) else truth.mean
+        bias, unresolved = (number / length for number in _length_of_mean(seen.parts - reference_parts))
     return EstimatorRow(name, own.check().kind, bias, unresolved, sd, seen.flops, seen.seconds)
+
+
+def _length_of_mean(parts: np.ndarray) -> tuple[float, float]:
+    """Return ‖E e‖ from independent noisy e, and the length that noise alone could have shown.
+
+    Products of different parts are free of noise on average; their spread needs no covariance of parameters.
+    """
+    products = (parts @ parts.T)[np.triu_indices(len(parts), 1)]
+    noise = math.sqrt(float((products**2).mean()) / len(products))
+    return math.sqrt(max(float(products.mean()), 0.0)), math.sqrt(3 * noise)
 
 
 def _share(row: EstimatorRow) -> str:
