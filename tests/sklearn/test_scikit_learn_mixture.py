@@ -25,10 +25,31 @@ NOT_APPLICABLE = {
     "test_gaussian_mixture_all_init_does_not_estimate_gaussian_parameters": (
         "counts calls of scikit-learn's private M-step"
     ),
+    "test_gaussian_mixture_raises_where_array_api_not_implemented": (
+        "expects a refusal of k-means starts under array_api_dispatch, which ours takes"
+    ),
 }
 """Tests of the file that say nothing about the class, or about scikit-learn's own insides."""
 
+SLOW = {
+    "test_monotonic_likelihood",
+    "test_init",
+    "test_gaussian_mixture_fit_best_params",
+    "test_warm_start",
+    "test_gaussian_mixture_array_api_compliance",
+}
+"""Tests of many fits; with the others by ``pytest -m 'slow or not slow'``."""
+
+COUNT, COUNT_SLOW = 43, 22
+"""How many pass without and among the slow ones."""
+
 PASSED: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _array_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let scikit-learn's tests of other arrays run as far as those are installed: numpy's."""
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
 
 
 @pytest.fixture
@@ -68,4 +89,19 @@ _TESTS = {
     for name, value in vars(_replaced("test_gaussian_mixture")).items()
     if name.startswith("test_")
 }
-globals().update({name: _counted(test) for name, test in _TESTS.items() if name not in NOT_APPLICABLE})
+
+for _name, _test in _TESTS.items():
+    if _name not in NOT_APPLICABLE:
+        globals()[_name] = pytest.mark.slow(_counted(_test)) if _name in SLOW else _counted(_test)
+
+
+def test_known_numbers_passed(request: pytest.FixtureRequest):
+    """Stands last in the file: counts what passed, and that nothing is excused that does not exist."""
+    assert set(NOT_APPLICABLE) | SLOW <= set(_TESTS)
+    quick = [name for name in PASSED if name not in SLOW]
+    ran = {item.originalname for item in request.session.items if item.module is request.module}
+    if not set(_TESTS) - set(NOT_APPLICABLE) - SLOW <= ran:
+        pytest.skip("only some of the tests were asked for")
+    assert len(quick) == COUNT
+    if ran >= SLOW:
+        assert len(PASSED) == COUNT + COUNT_SLOW
