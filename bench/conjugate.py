@@ -2,7 +2,7 @@
 
     JENSEN_DATA=... python bench/conjugate.py [--out FILE]
 
-A Bayesian mixture on Old Faithful (272 rows), latent Dirichlet allocation on the chorales of Bach (a chorale is
+A Bayesian mixture on Old Faithful (272 rows), latent Dirichlet allocation on chorales of Bach (a chorale is
 a document, a sounding pitch a word), a Bayesian HMM on the waiting times and durations of the geyser.
 """
 

@@ -12,7 +12,7 @@ from jensen.cli.data import Rows, subset
 from jensen.cli.presets import GAP_ROWS
 from jensen.cli.runs import Job
 from jensen.cli.training import keys
-from jensen.core import AbstractPosterior, IndexesData
+from jensen.core import AbstractPosterior, IndexesData, SharesLatent
 from jensen.datasets import Dataset, Sequences
 from jensen.fit import Fitted
 from jensen.fit.files import write_atomically
@@ -38,10 +38,11 @@ def finish(job: Job, rows: Rows, fitted: Fitted) -> None:
     Raises:
         InputError: A file cannot be written.
     """
-    split, data = own_rows(rows)
+    split, data = own_rows(rows, fitted)
     default, effort = (ROWS, QUICK) if isinstance(data, Dataset) else (SEQUENCES, QUICK_OF_SEQUENCES)
     gap, count, took = None, job.options.get("gap_rows", default), []
     if count:
+        count = looked_at(count, data, fitted)
         harder = f"`jensen gap {job.folder}` works harder on the same"
         print(f"measuring the gap on {counted(count, data, split)}, quickly; {harder}", flush=True)
         begun = time.perf_counter()
@@ -55,6 +56,11 @@ def finish(job: Job, rows: Rows, fitted: Fitted) -> None:
     print("; ".join(took))
 
 
+def looked_at(rows: int, data: Dataset | Sequences, fitted: Fitted) -> int:
+    """Return how many rows a gap looks at: all of them where one q is behind all data."""
+    return len(data.x) if isinstance(fitted.inference.posterior, SharesLatent) else rows
+
+
 def counted(rows: int, data: Dataset | Sequences, split: str) -> str:
     """Say how many rows, or sequences, of how many are looked at."""
     noun, n = ("rows" if isinstance(data, Dataset) else "sequences"), len(data.x)
@@ -65,9 +71,9 @@ def counted(rows: int, data: Dataset | Sequences, split: str) -> str:
     return f"{min(rows, n)} of {n} {which}"
 
 
-def own_rows(rows: Rows) -> tuple[str, Dataset | Sequences]:
-    """Return the held-out rows; the training rows where there are none."""
-    if len(rows.held):
+def own_rows(rows: Rows, fitted: Fitted) -> tuple[str, Dataset | Sequences]:
+    """Return the held-out rows; the training rows where there are none, or where one q is behind all data."""
+    if len(rows.held) and not isinstance(fitted.inference.posterior, SharesLatent):
         return "held out", subset(rows.dataset, rows.held)
     return "train", subset(rows.dataset, rows.train)
 

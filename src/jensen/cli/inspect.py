@@ -39,7 +39,7 @@ def gap(given: dict[str, Any]) -> int:
     if given["smoothing"]:
         causality.check_filters(job)
     if given["data"] is None:
-        split, chosen = evaluation.own_rows(data.divided(job))
+        split, chosen = evaluation.own_rows(data.divided(job), fitted)
     else:
         model = fitted.inference.model
         split, chosen = given["data"], data.read_like(job.preset, given["data"], job.options, model.data_dim)
@@ -52,6 +52,7 @@ def gap(given: dict[str, Any]) -> int:
 
     from jensen.report import facts
 
+    rows = evaluation.looked_at(rows, chosen, fitted)
     if given["smoothing"]:
         print("fitting a posterior that looks ahead; the model stays as it is", flush=True)
         ahead = causality.smoothing(job, data.divided(job), fitted)

@@ -6,13 +6,14 @@ The tables hold plain values, so that ``--help`` reads them without JAX; only th
 from __future__ import annotations
 
 from jensen.cli.conditional_presets import CONDITIONAL
+from jensen.cli.conjugate_presets import OF_SEQUENCES, OF_TABLES
 from jensen.cli.options import flags
 from jensen.cli.preset import Facts, Options, Preset
 from jensen.cli.sequence_presets import SEQUENTIAL
 from jensen.cli.static_presets import STATIC
 from jensen.errors import InputError, nearest
 
-PRESETS = STATIC | CONDITIONAL | SEQUENTIAL
+PRESETS = STATIC | OF_TABLES | CONDITIONAL | SEQUENTIAL | OF_SEQUENCES
 """By name, in the order of the help."""
 
 _OF_TABLES = ("labels", "drop", "missing", "validation", "standardize", "gap_rows", "seed")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln, multigammaln
 
+from jensen.algorithms.gamma import draw_log_gamma
 from jensen.algorithms.linalg import cholesky, solve_lower
 from jensen.dist.kl import kl_divergence, register_kl
 from jensen.dist.protocol import AbstractDensity
@@ -44,7 +45,7 @@ class Dirichlet(AbstractDensity):
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "b k"], Scalar]:
         """Draw log-probabilities."""
-        z = jax.nn.log_softmax(jax.random.loggamma(key, self.concentration))
+        z = jax.nn.log_softmax(draw_log_gamma(self.concentration, key=key))
         return z, self.log_prob(z)
 
 
@@ -116,7 +117,7 @@ class NormalWishart(AbstractDensity):
         k, d = self.loc.shape
         to_diagonal, to_lower, to_mean = jax.random.split(key, 3)
         free = self.dof[:, None] - jnp.arange(d)
-        root = jnp.sqrt(2 * jax.random.gamma(to_diagonal, free / 2))
+        root = jnp.exp(0.5 * (draw_log_gamma(free / 2, key=to_diagonal) + jnp.log(2.0)))
         bartlett = jnp.tril(jax.random.normal(to_lower, (k, d, d)), -1) + jax.vmap(jnp.diag)(root)
         inverse = jax.vmap(lambda tril: solve_lower(tril, jnp.eye(d)))(self.scatter_tril)
         # a product of lower factors stays one, however near to singular the draw is
