@@ -196,7 +196,8 @@ PAIRS = {
 }
 
 
-def mean_gradient(chosen: Inference, keys):
+def gradients_of(chosen: Inference, keys):
+    """Single gradients in (model, posterior), stacked."""
     parts = (chosen.model, chosen.posterior)
     params, static = eqx.partition(parts, trainable(parts))
 
@@ -204,16 +205,39 @@ def mean_gradient(chosen: Inference, keys):
         own = eqx.tree_at(lambda i: (i.model, i.posterior), chosen, eqx.combine(params, static))
         return own.gradient(own, ROW, key=key, step=jnp.asarray(0), num_data=1, state=None).surrogate
 
-    each = jax.jit(jax.vmap(jax.grad(surrogate), (None, 0)))(params, keys)
-    flat = np.concatenate(
-        [np.asarray(leaf, np.float64).reshape(len(keys), -1) for leaf in jax.tree.leaves(each)], 1
-    )
+    return jax.jit(jax.vmap(jax.grad(surrogate), (None, 0)))(params, keys)
+
+
+def mean_gradient(chosen: Inference, keys):
+    each = jax.tree.leaves(gradients_of(chosen, keys))
+    flat = np.concatenate([np.asarray(leaf, np.float64).reshape(len(keys), -1) for leaf in each], 1)
     return flat.mean(0), flat.std(0) / len(keys) ** 0.5
 
 
-@pytest.mark.parametrize(
-    ("name", "pair"), [("TopDown", "stl"), ("TopDown", "dreg"), ("BottomUp", "loo"), ("BottomUp", "dreg")]
-)
+def test_doubly_reparameterized_at_the_exact_posterior():
+    """Through all layers: no gradient in q, draw by draw, and that of log p(x) in the model."""
+    model, q = exact_top_down()
+    chosen = Inference(model, q, objectives.IWAE(32), gradients.DoublyReparam())
+    of_model, of_posterior = gradients_of(chosen, jax.random.split(KEY, 4000))
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(of_posterior)) < 1e-3
+    x = jnp.asarray(ROW.x)
+
+    def evidence(a, w):
+        cov = (a**2 + SQ**2) * jnp.outer(w, w) + SX**2 * jnp.eye(2)
+        return -0.5 * (x @ jnp.linalg.solve(cov, x) + jnp.linalg.slogdet(2 * jnp.pi * cov)[1])
+
+    exact = np.hstack(jax.grad(evidence, (0, 1))(A, jnp.asarray(W)))
+    seen = np.column_stack(
+        [
+            -of_model.prior.rungs[1].net.layers[0].weight[:, 0, 0],
+            -of_model.net.layers[0].weight[:, :, 0],
+        ]
+    )
+    assert (np.abs(seen.mean(0) - exact) < 4.5 * seen.std(0) / 4000**0.5).all()
+    assert np.linalg.norm(exact) > 20 * np.linalg.norm(seen.std(0) / 4000**0.5)
+
+
+@pytest.mark.parametrize(("name", "pair"), [("TopDown", "stl"), ("TopDown", "dreg"), ("BottomUp", "loo")])
 def test_gradients_agree_with_reparameterization(name, pair):
     objective, estimator = PAIRS[pair]
     one, other = inference(name, objective, estimator), inference(name, objective)
