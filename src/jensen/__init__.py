@@ -27,6 +27,7 @@ _SUBMODULES = (
     "objectives",
     "posteriors",
     "report",
+    "sklearn",
     "testing",
     "use",
 )
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from jensen import objectives as objectives
     from jensen import posteriors as posteriors
     from jensen import report as report
+    from jensen import sklearn as sklearn
     from jensen import use as use
     from jensen.core import Datum as Datum
     from jensen.core import Inference as Inference
