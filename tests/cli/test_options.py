@@ -8,6 +8,7 @@ import pytest
 
 from jensen.cli.options import OPTIONS, read_options
 from jensen.cli.presets import PRESETS, Facts, check_used, settle
+from jensen.errors import InputError
 
 SMALL = Facts("real", 100, 4)
 
@@ -56,3 +57,21 @@ def test_the_data_decides_the_likelihood_and_the_schedule():
     assert vae(SMALL, objective="iwae")["gradient"] == "doubly-reparam"
     assert "beta" not in vae(SMALL, objective="iwae")
     assert vae(SMALL, gradient="score-function")["num_samples"] == 4
+
+
+def test_priors_and_penalties_settle_to_what_they_read():
+    def chosen(preset: str, **given: Any) -> dict[str, Any]:
+        return settle(check_used(preset, given), given, SMALL)
+
+    assert chosen("vae")["prior"] == "normal" and chosen("vae", prior="vamp")["prior"] == "vamp"
+    assert chosen("vae", objective="beta-tc")["beta"] == 4.0
+    assert chosen("vae", objective="beta-tc", beta=2.0)["beta"] == 2.0
+    assert "free_bits" not in chosen("vae", objective="infovae")
+    for preset, given in (
+        ("cvae", {"prior": "vamp"}),
+        ("dvae", {"objective": "beta-tc"}),
+        ("vae", {"objective": "infovae", "free_bits": 1.0}),
+        ("vae", {"prior": "ladder"}),
+    ):
+        with pytest.raises(InputError):
+            check_used(preset, given)
