@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,6 +18,7 @@ from jensen.core import Datum
 from jensen.errors import CombinationError, InputError
 
 KEY = jax.random.key(0)
+PAGE = Path(__file__).parents[2] / "docs/models/vector_quantized.md"
 K, V, D, COLUMNS = 3, 2, 2, 5
 X = jnp.array([1.0, 0.0, 1.0, 1.0, 0.0])
 
@@ -124,14 +128,11 @@ def test_what_does_not_fit_is_refused():
 
 def test_digits_are_learned_with_every_code_used(tmp_path):
     x = (datasets.load("digits").x > 0.5).astype(np.float32)
-    to_codes, to_model, to_q = jax.random.split(KEY, 3)
-    net = {"widths": (64,), "activation": jax.nn.relu}
-    prior = models.priors.Codebook(8, 4, 4, key=to_codes)
-    model = models.Decoder(64, prior=prior, **net, key=to_model)
-    q = posteriors.VectorQuantized(4, 4, data_dim=64, **net, key=to_q)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), flags=re.M | re.S)
+    names = {"key": KEY}
+    exec(block, names)
     fitted = fit.gradient(
-        jn.Inference(model, q, objectives.ELBO(), gradients.StraightThrough()),
-        x[:1500], key=KEY, optimizer=optax.adam(3e-3), epochs=15, batch_size=100,
+        names["quantized"], x[:1500], key=KEY, optimizer=optax.adam(3e-3), epochs=15, batch_size=100,
     )  # fmt: skip
     test = x[1500:]
     share = np.clip(x[:1500].mean(0), 1e-3, 1 - 1e-3)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import numpy as np
 import optax
 
 import jensen as jn
-from jensen import datasets, families, fit, gradients, models, nets, objectives, posteriors
+from jensen import datasets, fit, nets
 
 KEY = jax.random.key(0)
-SHAPE, LATENT = (8, 8), 4
+LATENT = 4
+PAGE = Path(__file__).parents[3] / "docs/models/convolutional.md"
 
 
 def inference():
-    to_model, to_q = jax.random.split(KEY)
-    sizes = {"channels": (8, 16), "key": to_model}
-    model = models.Decoder(64, LATENT, net=nets.ConvDecoder(LATENT, SHAPE, **sizes), key=to_model)
-    net = nets.ConvEncoder(SHAPE, 2 * LATENT, channels=(8, 16), key=to_q).quiet()
-    q = posteriors.Amortized(families.DiagGaussian(LATENT), data_dim=64, net=net, key=to_q)
-    return jn.Inference(model, q, objectives.ELBO(), gradients.Reparam())
+    """The example of the page."""
+    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), flags=re.M | re.S)
+    names = {"key": KEY}
+    exec(block, names)
+    return names["convolutional"]
 
 
 def test_digits_are_learned_and_the_fit_is_kept(tmp_path):
