@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jensen as jn
-from jensen import diagnose, fit, gradients, models, objectives, posteriors
+from jensen import diagnose, fit, gradients, models, objectives, posteriors, report
 from jensen.algorithms.uniformity import ecdf_counts, uniformity
 from jensen.core import AbstractPosterior, Verdict
 from jensen.diagnose import Silent
@@ -78,8 +78,11 @@ def test_a_planted_fault_fails(name):
     assert outside.any()
 
 
-def test_a_mean_that_is_too_high_is_named():
-    assert "too low: q lies above" in str(run(shift=0.3))
+def test_a_mean_that_is_too_high_is_named_and_drawn():
+    got = run(shift=0.3)
+    assert "too low: q lies above" in str(got)
+    section = report.ranks(got)
+    assert "<svg" in section.blocks[0].svg and got.failed[0] in section.blocks[0].caption
 
 
 def test_a_posterior_that_ignores_x_is_caught_by_the_likelihood_alone():

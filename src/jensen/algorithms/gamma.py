@@ -75,7 +75,7 @@ def log_half_ratio(a: Float[Array, "*s"]) -> Float[Array, "*s"]:
 def draw_log_gamma(shape: Float[Array, "*s"], *, key: PRNGKey) -> Float[Array, "*s"]:
     """Draw the logarithm of Gamma(shape, 1) variables: it stays finite however small the shape.
 
-    Of 16 proposals made at once the first accepted counts (all are refused once in 10²⁰ times), so there is no
+    Of 16 proposals made at once the first accepted counts (all are refused once in 10²⁰ times): there is no
     loop to wait for under ``jax.vmap``. Not differentiable in ``shape``.
 
     Args:

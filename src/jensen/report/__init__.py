@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from jensen.report import tables
 from jensen.report.page import write, write_sections
+from jensen.report.ranks import ranks
 
-__all__ = ["tables", "write", "write_sections"]
+__all__ = ["ranks", "tables", "write", "write_sections"]
 
 
 def __dir__() -> list[str]:
