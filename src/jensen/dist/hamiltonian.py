@@ -64,10 +64,11 @@ class Hamiltonian(AbstractAugmented, Reparameterized):
         to_z, to_momentum = jax.random.split(key)
         first = draw(self.base, key=to_z)
         noise = jax.random.normal(to_momentum, first.z.shape, first.z.dtype)
-        z, momentum = self._follow(first.z, noise)
+        z, momentum = self.follow(first.z, noise)
         return z, first.log_q.sum() + 0.5 * jnp.sum(momentum**2 - noise**2)
 
-    def _follow(self, z: Array, noise: Array) -> tuple[Array, Array]:
+    def follow(self, z: Float[Array, "d"], noise: Float[Array, "d"]) -> tuple[Array, Array]:
+        """Return where a start and standard normal noise end: z_K and ρ_K."""
         step = self.step_size * jnp.exp(_STRETCH * jnp.tanh(self.raw_step / _STRETCH))
         cold = jax.nn.sigmoid(self.raw_heat)
         # √β_k rises from √β₀ to 1, its inverse falling with k²

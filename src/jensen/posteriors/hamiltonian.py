@@ -21,11 +21,12 @@ from jensen.core import (
 )
 from jensen.dist import AbstractDensity, AbstractDistribution, Hamiltonian, Reparameterized
 from jensen.errors import InputError
+from jensen.families import AbstractFamily
 from jensen.posteriors.rules import space
 from jensen.typing import Array, Float, PRNGKey
 
 
-class Moved(eqx.Module):
+class Moved(AbstractFamily):
     """The laws of a family, moved by Hamiltonian steps on one datum's density.
 
     Attributes:
@@ -35,11 +36,14 @@ class Moved(eqx.Module):
         datum: The datum.
     """
 
-    law: ClassVar[type[AbstractDistribution]] = Hamiltonian
+    law: ClassVar[Any] = Hamiltonian
     base: Any
     refined: Any
     model: Any
     datum: Datum
+
+    def __init__(self, base: AbstractFamily, refined: HamiltonianRefined, model: Any, datum: Datum):
+        self.base, self.refined, self.model, self.datum = base, refined, model, datum
 
     @property
     def latent_dim(self) -> int:
@@ -55,7 +59,7 @@ class Moved(eqx.Module):
         """Those of the start."""
         return self.base.initial_params()
 
-    def __call__(self, params: Float[Array, "p"]) -> Hamiltonian:
+    def __call__(self, params: Float[Array, "p"]) -> Any:
         """Move the law that starts there."""
         return self.refined.moved(self.base(params), self.model, self.datum)
 
@@ -106,7 +110,7 @@ class HamiltonianRefined(PicksLaw, InitializesFromData):
             )
         self.base = q
         self.raw_step = jnp.zeros(q.family.latent_dim)
-        self.raw_heat = jnp.array(2.0)
+        self.raw_heat = jnp.full((), 2.0)
         self.steps = steps
         self.step_size = step_size
 
