@@ -291,10 +291,11 @@ def _length_of_mean(parts: np.ndarray) -> tuple[float, float]:
     """Return ‖E e‖ from independent noisy e, and the length that noise alone could have shown.
 
     Products of different parts are free of noise on average; their spread needs no covariance of parameters.
+    Six of their standard errors are asked for, their law having one long tail.
     """
     products = (parts @ parts.T)[np.triu_indices(len(parts), 1)]
     noise = math.sqrt(float((products**2).mean()) / len(products))
-    return math.sqrt(max(float(products.mean()), 0.0)), math.sqrt(3 * noise)
+    return math.sqrt(max(float(products.mean()), 0.0)), math.sqrt(6 * noise)
 
 
 def _share(row: EstimatorRow) -> str:

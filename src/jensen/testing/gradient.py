@@ -16,6 +16,7 @@ from jensen.core import AbstractGradient, Datum, Inference, worst
 from jensen.dist import AbstractDensity, Reparameterized
 from jensen.errors import check_key
 from jensen.testing.expectation import expected, expected_surrogate, grid_of
+from jensen.testing.invariance import on_device
 from jensen.testing.report import LIMIT, Checks, Report, finite
 from jensen.testing.unbiased import Comparison, compare, flat_gradient, single_gradient
 from jensen.typing import PRNGKey
@@ -64,6 +65,7 @@ def check_gradient(
         True
     """
     check_key(key)
+    datum = on_device(datum)
     gradient = inference.gradient
     checks = Checks(f"gradient {type(gradient).__name__}", skip)
     rules = (inference.posterior.rule, inference.objective.rule, gradient.rule)

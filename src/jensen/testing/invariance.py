@@ -35,6 +35,11 @@ def pad(datum: Datum) -> Datum | None:
     return eqx.tree_at(lambda d: d.x, datum, other)
 
 
+def on_device(datum: Datum) -> Datum:
+    """Return the datum with numpy's arrays and numbers turned into jax's."""
+    return jax.tree.map(jnp.asarray, datum)
+
+
 def stacked(datum: Datum) -> Datum:
     """Return two copies of the datum on a leading axis."""
     return jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 2), datum)

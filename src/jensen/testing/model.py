@@ -24,7 +24,7 @@ from jensen.core import (
 from jensen.dist import AbstractDistribution, draw
 from jensen.errors import InputError, check_key
 from jensen.nets import trainable
-from jensen.testing.invariance import hide, pad, stacked
+from jensen.testing.invariance import hide, on_device, pad, stacked
 from jensen.testing.laws import BLOCK, check_box, check_law
 from jensen.testing.report import Checks, Report, finite
 from jensen.typing import Array, PRNGKey, PyTree
@@ -73,6 +73,7 @@ def check_model(
         True
     """
     check_key(key)
+    datum = on_device(datum)
     checks = Checks(f"model {type(model).__name__}", skip)
     to_z, to_prior, to_x = jax.random.split(key, 3)
     law = _law_of(model, datum)

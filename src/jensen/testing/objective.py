@@ -14,6 +14,7 @@ from jax.scipy.special import logsumexp
 from jensen.core import Datum, HasBatchTerm, Inference, LogMeanOfWeights, MeanOverDraws, Terms
 from jensen.errors import check_key
 from jensen.testing.expectation import evidence_of
+from jensen.testing.invariance import on_device
 from jensen.testing.laws import BLOCK
 from jensen.testing.report import LIMIT, Checks, Report, finite
 from jensen.typing import Array, PRNGKey
@@ -61,6 +62,7 @@ def check_objective(
         True
     """
     check_key(key)
+    datum = on_device(datum)
     objective = inference.objective
     checks = Checks(f"objective {type(objective).__name__}", skip)
     to_one, to_many = jax.random.split(key)

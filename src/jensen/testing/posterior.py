@@ -15,7 +15,7 @@ from jensen.core import AbstractModel, AbstractPosterior, Datum, live, score
 from jensen.dist import AbstractDensity, Draw, Reparameterized, draw
 from jensen.errors import check_key
 from jensen.nets import trainable
-from jensen.testing.invariance import hide, pad, stacked
+from jensen.testing.invariance import hide, on_device, pad, stacked
 from jensen.testing.laws import BLOCK, check_law
 from jensen.testing.report import Checks, Report, finite
 from jensen.typing import Array, PRNGKey
@@ -63,6 +63,7 @@ def check_posterior(
         True
     """
     check_key(key)
+    datum = on_device(datum)
     checks = Checks(f"posterior {type(posterior).__name__}", skip)
     to_q, to_law, to_path, to_rest = jax.random.split(key, 4)
     seen_by = live(model, posterior)
