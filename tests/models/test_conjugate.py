@@ -199,6 +199,22 @@ def test_the_chain_finds_two_states_and_its_bound_lies_below_the_evidence(chain)
     assert float(path.log_prob(path.sample_and_log_prob(key=KEY)[0]).sum()) > -3
 
 
+def test_the_bound_of_one_sequence_is_the_sum_over_its_paths(chain):
+    """Σ_z q(z) (E log p(x, z | θ) − log q(z)) over all 4³ paths of three real steps, and one padded."""
+    q, model = chain.inference.posterior.factors, chain.model
+    datum = jn.core.Datum(jnp.asarray(waves().x[0, 23:27], jnp.float32), steps=jnp.asarray(3))
+    emission = q["emission"]
+    log_p = emission.expected_log_prob(emission.whiten(model.frame.enter(datum.x)))
+    paths = np.array([(*z, -1) for z in itertools.product(range(4), repeat=3)])
+    log_q = np.asarray(jax.vmap(model.local(q, datum).log_prob)(jnp.asarray(paths)).sum(-1))
+    each = q["initial"].expected_log[0][paths[:, 0]] + log_p[paths[:, :3], np.arange(3)].sum(-1)
+    for t in range(2):
+        each = each + q["transition"].expected_log[paths[:, t], paths[:, t + 1]]
+    total = (np.exp(log_q) * (np.asarray(each) - log_q)).sum() - 3 * float(model.frame.log_scale())
+    np.testing.assert_allclose(np.exp(log_q).sum(), 1, rtol=1e-5)
+    np.testing.assert_allclose(model.local_bound(q, datum), total, rtol=1e-4)
+
+
 def test_one_state_is_one_component():
     x = clusters()[:12]
     chain = models.BayesianHMM(

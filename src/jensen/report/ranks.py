@@ -47,8 +47,8 @@ def ranks(calibration: Calibration) -> blocks.Section:
     head = "No quantity is off." if got.passed else f"Off: {', '.join(got.failed[:8])}."
     caption = (
         f"{head} {len(got.ranks):,} data sets drawn from the model, {got.draws} draws of q for each. Grey: "
-        f"where the curve of one uniform quantity stays with probability {1 - got.level:.0%}. An S that rises "
-        "first says that q is too narrow, one that falls first too wide, an arch that q lies to one side."
+        f"where the curve of one uniform quantity stays with probability {1 - got.level:.0%}. An S that "
+        "rises first says that q is too narrow, one that falls first too wide, an arch that it lies aside."
     )
     rows = [(got.names[i], f"{got.p_values[i]:.4f}") for i in order[: 3 * NAMED]]
     table = blocks.Table(["quantity", "p of uniform ranks"], rows, "Least uniform first")
