@@ -49,6 +49,11 @@ def test_the_bound_is_log_p_of_x_and_its_code_and_below_the_evidence():
     np.testing.assert_allclose(bound, own.model.log_joint(q.mean, Datum(X)), rtol=1e-5)
     seen = diagnose.evidence(own, X[None], key=KEY)
     assert seen.method == "enumerate" and seen.value > bound
+    gap = diagnose.gap(own, X[None], key=KEY)
+    np.testing.assert_allclose(gap.total.value, seen.value - float(bound), rtol=1e-3)
+    assert not any("single point" in flag for flag in gap.flags)
+    many = diagnose.gap(inference(codes=100), X[None], key=KEY)
+    assert any("single point" in flag for flag in many.flags)
     # Σ_z p(z) = 1 over the codes, and the best code is no better than all together
     law = own.model.prior_of(None)
     log_p = jax.vmap(law.log_prob)(law.support()).sum(-1)

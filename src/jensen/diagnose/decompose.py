@@ -19,9 +19,14 @@ from jensen.diagnose.rows import count, look, per_row, steps_of, weight_of
 from jensen.diagnose.simulated import Bracket, simulated
 from jensen.errors import check_key
 from jensen.fit.data import Data
-from jensen.posteriors import Exact, Filtering
+from jensen.posteriors import Exact, Filtering, VectorQuantized
 from jensen.typing import PRNGKey
 
+POINT = (
+    "q is a single point: importance sampling returns the bound itself, so the gap cannot be seen; "
+    "it is not zero"
+)
+"""Said of vector-quantized posteriors where the codes are too many to be summed over."""
 CAUSAL = (
     "q sees the past only, and what that costs is in the total: pass smoothing=, a fitted Smoothing, or run "
     "`jensen gap RUN --smoothing`"
@@ -203,6 +208,7 @@ def _assemble(
     scale = evidence.num_data // n
     seen = {name: values[kept] for name, values in evidence.per_datum.items()}
     other = not isinstance(inference.objective, MeanOverDraws)
+    pointed = isinstance(inference.posterior, VectorQuantized)
     return Gap(
         log_evidence=summarize(seen, evidence.method, effort, weight, int(kept.sum()) * scale),
         elbo=mean("elbo"),
@@ -215,7 +221,8 @@ def _assemble(
         flags=_flags(
             evidence, best, converged, approximation, amortization, "rows" if steps is None else "sequences"
         )
-        + ((CAUSAL,) if isinstance(inference.posterior, Filtering) else ()),
+        + ((CAUSAL,) if isinstance(inference.posterior, Filtering) else ())
+        + ((POINT,) if pointed and evidence.method == "importance" else ()),
         num_data=int(kept.sum()) * scale,
         split=split,
         mean_steps=None if steps is None else Estimate.mean(steps[kept], weight).value,

@@ -219,7 +219,8 @@ def latents(view: View, collapse: dict[str, Any] | None) -> blocks.Section | Non
         found += _discrete(space, means, labels) if space.kind == "discrete" else _map(space, means, labels)
     kl = _per_dimension(collapse)
     if kl is not None and kl.size > 1:
-        active = collapse.get("num_active") if collapse and space.kind == "continuous" else None
+        one_each = space.kind == "continuous" and len(kl) == space.dim  # not one for each group of dimensions
+        active = collapse.get("num_active") if collapse and one_each else None
         caption = "How much each latent dimension carries; one near zero repeats the prior and is unused."
         found.append(
             blocks.Figure(look.drawn(lambda f: plots.units(f.subplots(), kl, active), height=2.4), caption)
