@@ -26,6 +26,7 @@ import optax
 
 import jensen as jn
 from jensen import diagnose, families, fit, gradients, models, objectives, posteriors, use
+from jensen.core import AbstractObjective
 from jensen.dist import AbstractDensity
 
 priors = models.priors
@@ -74,8 +75,9 @@ def vae(
         q = posteriors.Amortized(
             law, data_dim=sizes.data_dim, widths=sizes.widths, activation=jax.nn.relu, key=to_posterior
         )
-        bound = objectives.ELBO() if objective is None else objective
-        bound = bound(sizes, to_objective) if not isinstance(bound, jn.core.AbstractObjective) else bound
+        bound: Any = objectives.ELBO() if objective is None else objective
+        if not isinstance(bound, AbstractObjective):
+            bound = bound(sizes, to_objective)
         return jn.Inference(model, refine(q), bound, gradient or gradients.Reparam())
 
     return build
@@ -200,7 +202,7 @@ def measure(name: str, data: dict[str, np.ndarray], options: argparse.Namespace)
         "nll_se": float(scores.std() / len(scores) ** 0.5),
         "elbo": float(elbo.mean()),
         "kl": None if used is None else float(used.kl.value),
-        "active": None if used is None or used.active is None else int(used.num_active),
+        "active": None if used is None else used.num_active,
         "rows": len(rows),
         "samples": options.samples,
         "seconds": trained,
@@ -228,7 +230,7 @@ def main() -> None:
     for name in options.only:
         row = measure(name, data, options)
         jax.clear_caches()
-        active = "-" if row["active"] is None else row["active"]
+        active = "-" if row["active"] is None else str(row["active"])
         kl = "-" if row["kl"] is None else f"{row['kl']:.2f}"
         numbers = f"{row['nll']:8.2f} {row['elbo']:9.2f} {kl:>6} {active:>6} {row['seconds']:7.0f}"
         print(f"{name:22s} {numbers}", flush=True)

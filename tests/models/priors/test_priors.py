@@ -84,7 +84,7 @@ def test_the_gap_of_learned_priors(fitted):
     gap = diagnose.gap(fitted.inference, ROWS, key=KEY)
     assert gap.log_evidence.lower <= gap.log_evidence.upper + 0.05
     assert gap.elbo.value <= gap.log_evidence.value + 0.05
-    assert gap.simulated.low <= gap.simulated.high
+    assert gap.simulated.lower <= gap.simulated.upper
 
 
 def test_what_cannot_make_a_vamp_prior_is_refused():
