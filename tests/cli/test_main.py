@@ -170,6 +170,7 @@ DECODERS = {
         "--gradient",
         "stick-the-landing",
     ],
+    "a semi-amortized q": ["vae", "iris", "--posterior", "semi-amortized"],
     "bits drawn anew": ["vae", "digits", "--binarize", "dynamic"],
     "two layers": ["hvae", *BINARY, "--prior", "ladder", "--free-bits", "1,0", "--num-samples", "2"],
     "discrete": ["dvae", *BINARY, "--components", "3"],

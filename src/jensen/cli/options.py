@@ -159,6 +159,8 @@ SAMPLED_GRADIENTS = ("reparam", "stick-the-landing", "doubly-reparam", "score-fu
 POSTERIORS = tuple(
     f"{kind}{family}" for kind in ("amortized", "per-datum") for family in ("", "-lowrank", "-full")
 )
+BENT = ("amortized-planar", "amortized-flow", "amortized-iaf", "amortized-mixture")
+REFINED = ("semi-amortized", "hamiltonian")
 LAYERED = ("top-down", "bottom-up")
 
 PRIORS = ("normal", "mixture", "vamp", "flow")
@@ -280,8 +282,9 @@ OPTIONS = {
             "posterior",
             _BOUND,
             "Q",
-            f"{', '.join(POSTERIORS)}; hvae: {', '.join(LAYERED)}; sequences: {', '.join(PATHS)}",
-            one_of(*POSTERIORS, *LAYERED, *PATHS),
+            f"{', '.join(POSTERIORS)}; vae: {', '.join((*BENT, *REFINED))}; "
+            f"hvae: {', '.join(LAYERED)}; sequences: {', '.join(PATHS)}",
+            one_of(*POSTERIORS, *BENT, *REFINED, *LAYERED, *PATHS),
         ),
         Option(
             "objective",

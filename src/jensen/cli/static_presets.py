@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from jensen.cli.networks import choose_widths, from_latents, to_parameters
 from jensen.cli.options import (
+    BENT,
     DECODER_LAWS,
     LAYERED,
     POSTERIORS,
     PRIORS,
+    REFINED,
     SAMPLED_GRADIENTS,
     STATIC_GRADIENTS,
 )
@@ -69,13 +71,19 @@ def exact(model: Any) -> Inference:
 
 
 def _vae(options: Options, facts: Facts, key: PRNGKey) -> Inference:
+    import jax
+
     from jensen import families
 
-    latent = options["latent"]
+    latent, own = options["latent"], jax.random.fold_in(key, 2)
     family = {
         "": families.DiagGaussian,
         "lowrank": lambda d: families.LowRankGaussian(d, rank=min(4, d)),
         "full": families.FullGaussian,
+        "planar": lambda d: families.PlanarFlow(d, layers=8),
+        "flow": lambda d: families.CouplingFlow(d, key=own),
+        "iaf": lambda d: families.InverseAutoregressiveFlow(d, widths=(max(64, 2 * d),), key=own),
+        "mixture": lambda d: families.Mixture(families.DiagGaussian(d), 3),
     }[_family(options["posterior"])](latent)
     return _decoding(options, facts, key, family, _prior(options, facts, key))
 
@@ -158,6 +166,10 @@ def _decoding(options: Options, facts: Facts, key: PRNGKey, family: Any, prior: 
     else:
         net = to_parameters(options, facts, family.num_params, to_posterior)
         posterior = posteriors.Amortized(family, data_dim=facts.columns, key=to_posterior, **net)
+    if options["posterior"] == "semi-amortized":
+        posterior = posteriors.SemiAmortized(posterior)
+    elif options["posterior"] == "hamiltonian":
+        posterior = posteriors.HamiltonianRefined(posterior)
     return Inference(model, posterior, bound_of(options), gradient_of(options))
 
 
@@ -206,6 +218,8 @@ def gradient_of(options: Options) -> Any:
 
 
 def _family(posterior: str) -> str:
+    if posterior in REFINED:
+        return ""
     return posterior.removeprefix("amortized").removeprefix("per-datum").removeprefix("-")
 
 
@@ -230,7 +244,7 @@ _DECODER = {
 }
 _ELBO = {"objective": "elbo", "beta": 1.0, "free_bits": 0.0}
 _LAWS = {"likelihood": DECODER_LAWS, "objective": ("elbo", "iwae")}
-_REPARAM = _LAWS | {"gradient": SAMPLED_GRADIENTS, "posterior": POSTERIORS}
+_REPARAM = _LAWS | {"gradient": SAMPLED_GRADIENTS, "posterior": (*POSTERIORS, *BENT, *REFINED)}
 _DISCRETE = _LAWS | {"gradient": ("score-function", "enumerate"), "posterior": ("amortized", "per-datum")}
 
 STATIC = {
