@@ -105,6 +105,8 @@ FIT = {
     "reparam of one-hot": ("fit dvae digits --gradient reparam", "--gradient reparam does not fit preset dvae; choose score-function or enumerate"),
     "full one-hot": ("fit dvae digits --posterior amortized-full", "--posterior amortized-full does not fit preset dvae"),
     "leave one out of one": ("fit dvae digits --num-samples 1", "ScoreFunction(LeaveOneOut()) needs num_samples ≥ 2, the objective has 1"),
+    "convolutions of a table": ("fit vae iris --net conv", "--net conv is for pictures (digits, a folder of images, MNIST), and these rows are none; leave it out"),
+    "one code": ("fit vqvae digits --components 1", "num_codes is 1; it must be at least 2"),
     "one category": ("fit dvae digits --components 1", "num_classes is 1; it must be at least 2"),
     "enumerate too many": ("fit dvae digits --gradient enumerate --latent 16", "Enumerate"),
     "enumerate a gaussian": ("fit vae digits --gradient enumerate", "Enumerate: DiagGaussian has infinitely many values; use gradients.Reparam()"),
