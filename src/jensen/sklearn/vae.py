@@ -191,7 +191,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, AbstractNetworkEsti
         if n_samples < 1:
             raise ValueError(f"Invalid value for 'n_samples': {n_samples}; it must be at least 1")
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        return use.sample(self._inference(), n_samples, key=jax.random.key(seed))
+        drawn = use.sample(self._inference(), n_samples, key=jax.random.key(seed))
+        return drawn.astype(np.float64)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
