@@ -1,8 +1,8 @@
 """Eight restarts of `tiny_svi`'s fit: side by side in one program, one after another, and by hand.
 
 The same model, data, steps and optimizer as in `tiny_svi`; each restart begins at another mean of q. The best
-of the eight is kept: by its bound on all data again (jensen), by its last chunk's mean bound (by hand); that is
-part of the time. First calls (compilation included) and later calls are timed in fresh processes.
+of the eight is kept: by its bound on all data again (jensen), by its last chunk's mean bound (by hand); that
+is part of the time. First calls (compilation included) and later calls are timed in fresh processes.
 """
 
 from __future__ import annotations

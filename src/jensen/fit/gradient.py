@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import optax
 
 from jensen.core import Datum, Inference
@@ -146,7 +147,7 @@ class Ready:
             "rate": float(state.rate),
         }
         return Fitted(
-            uncentred(self.split.join(self.course.parameters(state)), self.begun),
+            uncentred(self.split.join(jax.tree.map(jnp.asarray, self.course.parameters(state))), self.begun),
             self.course.history(int(state.step)),
             outcome.reason or self.ending,
             meta=self.facts | numbers,

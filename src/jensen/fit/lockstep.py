@@ -17,7 +17,7 @@ from jensen.fit.minimize import Outcome
 from jensen.fit.plans import AllRows
 from jensen.fit.progress import Progress
 from jensen.fit.result import Fitted
-from jensen.typing import Array, Bool, Float, Int, PyTree
+from jensen.typing import Array, Bool, Float, Int, PRNGKey, PyTree
 
 _TINY = 50_000
 """Parameters × rows up to which fits run side by side. Measured on two cores: at 75,000 nothing is
@@ -52,6 +52,7 @@ def climb_together(begins: Sequence[Ready]) -> list[Fitted | None]:
     one = begins[0]
     states: State = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[begin.state for begin in begins])
     frozen, axes = _stacked([begin.split.frozen for begin in begins])
+    keys = [begin.state.key for begin in begins]
     outcomes: dict[int, Outcome | None] = {}
     step, boundary = 0, one.course.calendar.boundary
     try:
@@ -61,7 +62,7 @@ def climb_together(begins: Sequence[Ready]) -> list[Fitted | None]:
                     one.program, axes, states, frozen, one.rows, jnp.asarray(until, jnp.int32)
                 )
                 numbers, seen = jax.device_get((values, finite))
-                for lane, state in enumerate(_apart(states, len(begins))):
+                for lane, state in enumerate(_apart(states, keys)):
                     if lane in outcomes:
                         continue
                     if not seen[lane]:
@@ -74,7 +75,7 @@ def climb_together(begins: Sequence[Ready]) -> list[Fitted | None]:
         reason = None
     except KeyboardInterrupt:
         reason = "interrupted"
-    last = _apart(states, len(begins))
+    last = _apart(states, keys)
     ended = [outcomes.get(lane, Outcome(state, reason)) for lane, state in enumerate(last)]
     return [None if out is None else begin.finish(out) for begin, out in zip(begins, ended, strict=True)]
 
@@ -129,12 +130,12 @@ def _stacked(trees: Sequence[PyTree]) -> tuple[PyTree, tuple[int | None, ...]]:
     return jax.tree.unflatten(jax.tree.structure(trees[0]), leaves), axes
 
 
-def _apart(states: State, lanes: int) -> list[State]:
-    """Return each fit's parameters and step, on the host; nothing else of a state is looked at."""
-    params, step, rate = jax.device_get((states.params, states.step, states.rate))
+def _apart(states: State, keys: Sequence[PRNGKey]) -> list[State]:
+    """Return each fit's parameters and step, its parameters on the host; nothing else is looked at."""
+    params, step, rate = jax.device_get(states.params), states.step[0], states.rate[0]  # never halved here
 
     def lane(i: int) -> State:
-        own = jax.tree.map(lambda leaf: jnp.asarray(leaf[i]), params)
-        return State(own, None, None, jnp.asarray(step[i]), jnp.asarray(rate[i]), states.key[i])
+        own = jax.tree.map(lambda leaf: leaf[i], params)
+        return State(own, None, None, step, rate, keys[i])
 
-    return [lane(i) for i in range(lanes)]
+    return [lane(i) for i in range(len(keys))]
