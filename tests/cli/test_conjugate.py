@@ -21,6 +21,8 @@ def test_topics_of_a_small_table(here, capsys):
     gap = json.loads((here / "run" / "gap.json").read_text())
     assert gap["split"] == "train" and gap["num_data"] == 22
     assert abs(gap["total"]["value"]) < 1 and gap["log_evidence"]["lower_kind"] == "stochastic-bound"
+    assert main(["gap", "run", "words.csv"]) == 2
+    assert "lda has one q behind all its training rows" in capsys.readouterr().err
     assert main(["sample", "run"]) == 2
     assert "LDA has no simulate()" in capsys.readouterr().err
     assert main(["fit", "lda", "words.csv", "--gradient", "analytic", "--out", "other"]) == 2

@@ -14,6 +14,7 @@ from jensen.cli.runs import Job
 from jensen.cli.training import keys
 from jensen.core import AbstractPosterior, IndexesData, SharesLatent
 from jensen.datasets import Dataset, Sequences
+from jensen.errors import InputError
 from jensen.fit import Fitted
 from jensen.fit.files import write_atomically
 from jensen.report import facts
@@ -59,6 +60,19 @@ def finish(job: Job, rows: Rows, fitted: Fitted) -> None:
 def looked_at(rows: int, data: Dataset | Sequences, fitted: Fitted) -> int:
     """Return how many rows a gap looks at: all of them where one q is behind all data."""
     return len(data.x) if isinstance(fitted.inference.posterior, SharesLatent) else rows
+
+
+def check_speaks(preset: str, fitted: Fitted) -> None:
+    """Refuse other data where one q is behind all of the run's own.
+
+    Raises:
+        InputError: Naming what scores other rows.
+    """
+    if isinstance(fitted.inference.posterior, SharesLatent):
+        raise InputError(
+            f"jensen gap: {preset} has one q behind all its training rows, with no bound for others; leave "
+            "DATA out, or score them in Python with use.score"
+        )
 
 
 def counted(rows: int, data: Dataset | Sequences, split: str) -> str:

@@ -41,6 +41,7 @@ def gap(given: dict[str, Any]) -> int:
     if given["data"] is None:
         split, chosen = evaluation.own_rows(data.divided(job), fitted)
     else:
+        evaluation.check_speaks(job.preset, fitted)
         model = fitted.inference.model
         split, chosen = given["data"], data.read_like(job.preset, given["data"], job.options, model.data_dim)
         datasets.check_features(chosen.x, model.data_dim, model=type(model).__name__)
