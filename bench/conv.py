@@ -77,6 +77,7 @@ def contestant(module: str, function: str, *arguments: str) -> Setup:
 
 SETUPS = {
     "jensen": contestant("conv_jensen", "steps"),
+    "jensen, patches of 8": contestant("conv_jensen", "steps", "8"),
     "lax, conv_transpose": contestant("conv_forms", "steps", "lax"),
     "lax, split by parity": contestant("conv_forms", "steps", "parity"),
     "space to depth, split by parity": contestant("conv_forms", "steps", "space"),

@@ -20,6 +20,7 @@ SETUPS = {
         for n in LENGTHS
     },
     **{f"jensen, {n} steps": contestant("conv_jensen", "race", n) for n in LENGTHS},
+    **{f"jensen, patches of 8, {n} steps": contestant("conv_jensen", "race", n, "8") for n in LENGTHS},
 }
 
 if __name__ == "__main__":
