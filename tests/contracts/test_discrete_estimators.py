@@ -238,7 +238,9 @@ REBARS = {
 }
 
 
-@pytest.mark.parametrize("name", REBARS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if "sampled" in n else []) for n in REBARS]
+)
 def test_rebar_is_unbiased_and_quieter_than_no_baseline(name):
     latent, posterior, objective = REBARS[name]
     inference = discrete(latent, posterior, objective, gradients.REBAR(0.5))

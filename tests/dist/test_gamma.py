@@ -60,6 +60,7 @@ def test_a_gradient_that_is_not_implicit_is_flagged(monkeypatch):
         testing.check_posterior(pair(2)[1], pair(2)[0], Datum(jnp.array([1.0, 1.0, 0.0])), key=KEY)
 
 
+@pytest.mark.slow
 def test_reparameterized_agrees_with_the_score_function():
     inference = Inference(*pair(1), objectives.ELBO(2), gradients.ScoreFunction(gradients.LeaveOneOut()))
     report = testing.check_gradient(inference, Datum(jnp.array([1.0, 0.0, 1.0])), key=KEY, draws=20_000)

@@ -125,18 +125,18 @@ def test_a_check_can_be_skipped_by_its_name():
         testing.check_model(own.Line(), own.DATUM, key=KEY, draws=500, skip=["hidden entry"])
 
 
-def test_ours_pass_where_latents_are_discrete_or_a_path():
+def test_ours_pass_where_latents_are_discrete():
     prior, row = models.priors.OneHot(3, 2), Datum(jnp.array([1.0, 0.0, 1.0]))
     model = models.Decoder(3, prior=prior, widths=(), key=KEY)
     q = posteriors.Amortized(families.OneHot(3, 2), data_dim=3, widths=(), key=KEY)
     assert "closed-form KL" in testing.check_posterior(q, model, row, key=KEY, draws=DRAWS).passed
     assert "likelihood of column 2" in testing.check_model(model, row, key=KEY, draws=DRAWS).passed
-    four = Inference(model, q, objectives.IWAE(2), gradients.REBAR())
-    report = testing.check_gradient(four, row, key=KEY, draws=10_000)
-    assert (
-        "gradient" in report.passed
-        and "below the evidence" in testing.check_objective(four, row, key=KEY, draws=DRAWS).passed
-    )
+    four = Inference(model, q, objectives.IWAE(2), gradients.ScoreFunction(gradients.LeaveOneOut()))
+    assert "below the evidence" in testing.check_objective(four, row, key=KEY, draws=DRAWS).passed
+
+
+@pytest.mark.slow
+def test_ours_pass_where_latents_are_a_path():
     path = models.NeuralStateSpace(2, 2, likelihood="gaussian", decoder=(), width=2, key=KEY)
     smoothing = posteriors.Smoothing(families.DiagGaussian(2), like=path, widths=(2,), key=KEY)
     padded = Datum(jnp.array([[0.1, 0.2], [1.0, -1.0], [0.5, 0.5]]), steps=jnp.asarray(2))
