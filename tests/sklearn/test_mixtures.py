@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_iris
 
+from jensen.errors import JensenWarning
 from jensen.sklearn import BernoulliMixture, GaussianMixture
 
 X = load_iris().data
@@ -46,6 +47,16 @@ def test_far_and_wide_data_lose_nothing():
     near = GaussianMixture(**base).fit(X)
     np.testing.assert_allclose(far.means_, 1e4 * near.means_ + 1e7, rtol=1e-9)
     np.testing.assert_allclose(far.covariances_, 1e8 * near.covariances_, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_component_too_narrow_to_be_held_is_said_or_refused():
+    wide = np.where(np.arange(150)[:, None] < 75, 1e-4 * X, 1e4 * X + 1e5)
+    options = {"n_components": 3, "covariance_type": "diag", "init_params": "random", "random_state": 0}
+    with pytest.warns(JensenWarning, match="as narrow as can be held"):
+        GaussianMixture(**options).fit(wide)
+    with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+        GaussianMixture(**options, reg_covar=0).fit(wide)
 
 
 def test_single_precision_stays_single_and_close():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from jensen import models
+from jensen.errors import JensenWarning
 from jensen.models.static.components import Components
 from jensen.models.static.raw import LEAST_SCALE
 from jensen.models.static.structures import named
@@ -186,8 +188,16 @@ class GaussianMixture(AbstractMixture):
         return Frame(jnp.asarray(shift, real), jnp.asarray(unit, real))
 
     def _check_stepped(self, model: Any) -> None:
-        if self.reg_covar == 0 and bool(np.any(model.at_floor())):
+        if not bool(np.any(model.at_floor())):
+            return
+        if self.reg_covar == 0:
             raise ValueError(ILL_DEFINED)
+        warnings.warn(
+            "GaussianMixture: a component is as narrow as can be held beside the others, wider than "
+            "reg_covar would let it be; fit fewer components, or increase reg_covar",
+            JensenWarning,
+            stacklevel=5,
+        )
 
     def _read(self, model: Any, dtype: Any) -> None:
         weights, means, covariances = (
