@@ -95,8 +95,8 @@ class Planar(AbstractBijection):
     def _mended(self) -> tuple[Float[Array, "d"], Scalar]:
         """Return a with its product with w moved above −1, and that product."""
         along = self.w @ self.a
-        # h(s) > −0.999 with h(0) = 0: softplus shifted to pass through the origin
-        allowed = 0.999 * (jax.nn.softplus(along + 0.5413248546) - 1.0)
+        # h(s) > −0.9 with h(0) = 0, a shifted softplus: near −1 the slope of log q has a pole
+        allowed = 0.9 * (jax.nn.softplus(along + 0.5413248546) - 1.0)
         square = jnp.maximum(self.w @ self.w, 1e-12)
         return self.a + (allowed - along) * self.w / square, allowed
 

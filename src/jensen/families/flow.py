@@ -17,7 +17,8 @@ from jensen.families.base import AbstractFamily, at_least, bounded_exp
 from jensen.nets import Conditioner, Fixed, Masked, trainable
 from jensen.typing import Array, Float, PRNGKey
 
-_BOUND = 10.0
+_UNIT, _BOUND = 0.3, 5.0
+"""Planar layers are learned in units of 0.3, so that one learning rate suits them and the Gaussian."""
 
 
 class PlanarFlow(AbstractFamily):
@@ -58,7 +59,7 @@ class PlanarFlow(AbstractFamily):
         own, rest = params[: 2 * d], params[2 * d :].reshape(self.layers, 2 * d + 1)
         # a layer that looks nowhere learns nothing, so w = 0 in the parameters is a direction of its own
         sight = np.random.default_rng(0).normal(size=(self.layers, d)) / np.sqrt(d)
-        w, a, b = jnp.split(_BOUND * jnp.tanh(rest / _BOUND), (d, 2 * d), axis=-1)
+        w, a, b = jnp.split(_BOUND * jnp.tanh(_UNIT * rest / _BOUND), (d, 2 * d), axis=-1)
         planes = tuple(
             dist.Planar(w[i] + sight[i].astype(np.float32), a[i], b[i, 0]) for i in range(self.layers)
         )

@@ -28,12 +28,13 @@ from jensen.typing import Array, Float, PRNGKey, Scalar
 MAX_VALUES = 4096
 """Most values of z that a step sums over."""
 
-LONGEST = 5.0
-"""Longer gradients are shortened to this, as Kim et al. do: steep data cannot throw the parameters far."""
+_MEAN, _SQUARE = 0.9, 0.99
+_SMALLEST = 1e-2
+"""Slopes below this, in nats per unit of a parameter, are not blown up to full steps."""
 
 
 class SemiAmortized(Refines, InitializesFromData):
-    r"""λ₀ = net(x), then λ ← λ + step_size·∇_λ L(λ; x) for some steps; q(z | x) = family(λ).
+    r"""λ₀ = net(x), then some steps of Adam up ∇_λ L(λ; x); q(z | x) = family(λ).
 
     The network finds the neighbourhood, the steps undo its amortization gap. Each step climbs the plain bound
     on one fresh draw (on its exact value where z has few values), so q is random: its noise comes with the
@@ -42,8 +43,8 @@ class SemiAmortized(Refines, InitializesFromData):
     Args:
         q: The posterior to improve: ``Amortized``, ``Pooled`` or another with a family and a network.
         steps: Number of gradient steps.
-        step_size: Their length, times that of the gradient (at most 5). Where the posterior is far narrower
-            than √step_size the steps overshoot.
+        step_size: How far each parameter moves in a step, about. Plain gradients would want another step for
+            every scale of the posterior; Adam's are the same length on all.
         through: Whether training differentiates through the steps (exact, at the cost of second derivatives);
             otherwise the network is trained as if what the steps add were a constant (biased, cheap).
 
@@ -112,14 +113,20 @@ class SemiAmortized(Refines, InitializesFromData):
         def bound(params: Array, key: PRNGKey) -> Scalar:
             return _bound(family(params), model, datum, key=key)
 
-        def step(params: Array, key: PRNGKey) -> tuple[Array, None]:
+        def step(carry: tuple[Array, Array, Array], at: Any) -> tuple[tuple[Array, Array, Array], None]:
+            (params, mean, square), (key, count) = carry, at
             slope = jax.grad(bound)(params, key)
             # a datum whose density is not finite somewhere keeps the network's answer
             slope = jnp.where(jnp.isfinite(slope).all(), slope, 0.0)
-            slope = slope * LONGEST / jnp.maximum(LONGEST, jnp.sqrt(jnp.sum(slope**2) + 1e-12))
-            return params + self.step_size * slope, None
+            mean = _MEAN * mean + (1 - _MEAN) * slope
+            square = _SQUARE * square + (1 - _SQUARE) * slope**2
+            size = jnp.sqrt(square / (1 - _SQUARE**count) + _SMALLEST**2)
+            moved = params + self.step_size * mean / (1 - _MEAN**count) / size
+            return (moved, mean, square), None
 
-        return jax.lax.scan(step, start, jax.random.split(key, self.steps))[0]
+        nothing = jnp.zeros_like(start)
+        along = jax.random.split(key, self.steps), 1.0 + jnp.arange(self.steps)
+        return jax.lax.scan(step, (start, nothing, nothing), along)[0][0]
 
     def __call__(self, model: Any, datum: Datum, *, key: PRNGKey) -> AbstractDistribution:
         """Build the improved law."""
