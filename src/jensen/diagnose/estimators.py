@@ -294,7 +294,7 @@ def _length_of_mean(parts: np.ndarray) -> tuple[float, float]:
     Six of their standard errors are asked for, their law having one long tail.
     """
     products = (parts @ parts.T)[np.triu_indices(len(parts), 1)]
-    noise = math.sqrt(float((products**2).mean()) / len(products))
+    noise = float(products.std()) / math.sqrt(len(products))
     return math.sqrt(max(float(products.mean()), 0.0)), math.sqrt(6 * noise)
 
 
