@@ -168,7 +168,9 @@ def test_factor_vae_learns_the_total_correlation_and_saves_its_discriminator(tmp
 
     def posterior_gradient(gamma):
         own = eqx.tree_at(lambda o: o.gamma, objective, gamma)
-        return jax.grad(lambda z: own.batch_term(eqx.tree_at(lambda t: t.z, terms, z), None, jnp.asarray(0), size))(z)
+        return jax.grad(
+            lambda z: own.batch_term(eqx.tree_at(lambda t: t.z, terms, z), None, jnp.asarray(0), size)
+        )(z)
 
     assert not np.any(posterior_gradient(0.0)) and np.any(posterior_gradient(1.0))
     fitted = fit.gradient(made, ROWS, key=KEY, optimizer=optax.adam(1e-2), steps=3, batch_size=5)

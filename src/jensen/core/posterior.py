@@ -81,7 +81,7 @@ class StartsFromModel(AbstractPosterior):
 
     @abstractmethod
     def start_from(self, model: Any, rows: Datum, *, key: PRNGKey) -> "StartsFromModel":
-        """Return a copy that starts near the model's posterior, ``initialized``. Host code; rows are numpy."""
+        """Return a copy that starts near the model's posterior. Host code; rows are numpy arrays."""
 
 
 class IndexesData(AbstractPosterior):

@@ -32,7 +32,9 @@ def inference(prior, posterior=None, objective=None):
 
 @pytest.fixture(scope="module", params=PRIORS)
 def fitted(request):
-    return fit.gradient(inference(PRIORS[request.param]()), ROWS, key=KEY, optimizer=optax.adam(1e-2), steps=4, batch_size=8)
+    return fit.gradient(
+        inference(PRIORS[request.param]()), ROWS, key=KEY, optimizer=optax.adam(1e-2), steps=4, batch_size=8
+    )
 
 
 def test_a_mixture_is_the_sum_of_its_components():

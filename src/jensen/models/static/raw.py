@@ -41,8 +41,8 @@ def exactly(scale: Any) -> Float[Array, "*s"]:
     scale = np.asarray(scale, np.float64)
     if (scale < LEAST_SCALE).any():
         raise InputError(
-            f"a variance is {scale.min() ** 2:.2g} of its column's; below {LEAST_SCALE**2:.2g} it cannot be held: "
-            "drop the column, or one that determines it"
+            f"a variance is {scale.min() ** 2:.2g} of its column's; below {LEAST_SCALE**2:.2g} it cannot be "
+            "held: drop the column, or one that determines it"
         )
     return raw_scale(jnp.asarray(scale, jnp.result_type(float)))
 
