@@ -521,7 +521,8 @@ for call in (
         *12 * ["key must be a key, as jax.random.key(0) makes it, not int"],
         "missing='eror' is unknown (did you mean 'error'?): 'error' or 'mask'",
         "missing='masked' is unknown (did you mean 'mask'?): 'error' or 'mask'",
-        "batches='bylength': give fit.Windows(...), fit.CarriedWindows(...), fit.ByLength(...), or nothing",
+        "batches='bylength': give fit.Windows(...), fit.CarriedWindows(...), fit.ByLength(...), "
+        "fit.DynamicBinarization(), or nothing",
         "forecast: horizon=2.5, num_samples=1000; both must be whole numbers, at least 1",
         "expected an Inference or what fit.* returns, got GaussianMixture",
     ]

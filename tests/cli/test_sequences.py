@@ -97,12 +97,13 @@ def test_counts_with_a_sequence_column(here: Path, unmeasured: None, capsys: pyt
     assert "c: 12 sequences of up to 8 steps x 1 column; 11 to train on, 1 held out" in said.out
     assert "likelihood poisson: values are integers in 0..255; for codes of categories add" in said.out
     assert not said.err
-    model = fit.load("run").inference.model
+    fitted = fit.load("run")
+    model = fitted.inference.model
     assert model.emission.kind == "poisson" and model.num_states == 2
     # whole sequences are held out, those of the same split
     _, held = split(12, 0.1, seed=0)
     data = load_sequences("c.csv", sequence="who", drop=["hour"])
-    assert evaluation.own_rows(_rows("hmm", "run"))[1].ids == data.ids[held]
+    assert evaluation.own_rows(_rows("hmm", "run"), fitted)[1].ids == data.ids[held]
     assert main([*words[:3], "--sequence", "who", "--out", "clock", *words[3:9]]) == 0
     assert (
         "column 'hour' rises by 1 at every step, as a time does; leave it out (--drop hour)"
