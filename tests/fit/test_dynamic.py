@@ -72,3 +72,17 @@ def test_what_is_no_intensity_is_refused(data, batch, message):
 def test_bits_still_have_to_be_in_the_support_of_the_model():
     with pytest.raises(InputError, match="X has 3 features"):
         climb(inference(), X[:, :3], 1)
+
+
+def test_restarts_are_scored_on_bits():
+    best = fit.best_of(
+        lambda key: inference(),
+        X,
+        restarts=2,
+        by=fit.gradient,
+        key=KEY,
+        optimizer=optax.adam(1e-3),
+        steps=1,
+        batches=fit.DynamicBinarization(),
+    )
+    assert best.restarts is not None and np.isfinite(best.restarts).all()

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jensen import gradients, objectives
+from jensen.models import priors
 from jensen.nets import MLP, Frame, trainable
 
 
@@ -31,3 +33,20 @@ def test_frames_are_not_trained():
     slope = jax.grad(lambda f: f.enter(jnp.ones(2)).sum() + f.leave(jnp.ones(2)).sum())(frame)
     assert not np.asarray(slope.shift).any() and not np.asarray(slope.scale).any()
     assert any(jax.tree.leaves(trainable(MLP(2, 1, key=jax.random.key(0)))))
+
+
+def test_options_are_not_trained_whatever_kind_of_number_they_are():
+    """β given as a NumPy scalar stays what it was; networks beside it are trained."""
+    number = np.float64
+    learned = gradients.Learned(3, widths=(2,), key=jax.random.key(0))
+    members = [
+        objectives.ELBO(beta=number(2.0)),
+        objectives.ELBO(beta=objectives.Linear(number(0.0), number(1.0), 10)),
+        objectives.Renyi(number(0.5), num_samples=2),
+        objectives.BetaTC(number(4.0)),
+        gradients.Relaxed(number(0.5)),
+        gradients.REBAR(number(0.5)),
+        priors.Gamma(2, number(1.0), number(1.0)),
+    ]
+    assert not any(any(jax.tree.leaves(trainable(member))) for member in members)
+    assert any(jax.tree.leaves(trainable(learned)))

@@ -11,6 +11,7 @@ import numpy as np
 
 from jensen.errors import InputError, NonFiniteError, check_key
 from jensen.fit.data import Data
+from jensen.fit.dynamic import DynamicBinarization
 from jensen.fit.evaluate import evaluate
 from jensen.fit.gradient import gradient, ready
 from jensen.fit.lockstep import are_alike, climb_together, is_tiny
@@ -60,6 +61,8 @@ def best_of(
     pairs = [jax.random.split(each) for each in keys]
     done = _side_by_side(make, pairs, data, options) if by is gradient else [None] * restarts
     repeats = max(1, SCORED // data.num_data)
+    bits = options.get("batches")
+    scored = bits.drawn(data, key=to_score) if isinstance(bits, DynamicBinarization) else data
     best: Fitted | None = None
     scores: list[float] = []
     problem: NonFiniteError | None = None
@@ -70,7 +73,7 @@ def best_of(
             problem = error
             scores.append(-np.inf)
             continue
-        each = evaluate(fitted.inference, data, key=to_score, repeats=repeats)
+        each = evaluate(fitted.inference, scored, key=to_score, repeats=repeats)
         score = float(np.average(each, weights=data.weights))
         if best is None or score > max(scores):
             best = fitted

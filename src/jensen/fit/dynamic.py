@@ -66,9 +66,17 @@ class DynamicBinarization:
 
     def seen(self, data: Data) -> Data:
         """Return the data as the model may see them: the likelier bits."""
-        bits = copy.copy(data)
-        bits.x = (np.asarray(data.x) > 0.5).astype(np.float32)
-        return bits
+        return _with_bits(data, np.asarray(data.x) > 0.5)
+
+    def drawn(self, data: Data, *, key: PRNGKey) -> Data:
+        """Return the data with their bits drawn once, to be scored on."""
+        return _with_bits(data, np.asarray(jax.random.uniform(key, data.x.shape)) < data.x)
+
+
+def _with_bits(data: Data, bits: np.ndarray) -> Data:
+    other = copy.copy(data)
+    other.x = bits.astype(np.float32)
+    return other
 
 
 @dataclass(frozen=True)

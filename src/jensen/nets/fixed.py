@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -100,13 +105,40 @@ def column_means(
 def trainable(tree: PyTree) -> PyTree:
     """Mark the leaves that training may change: floating-point arrays outside ``Fixed`` modules.
 
+    What a class of jensen's declares a number is an option (a weight β, a temperature), whatever kind of
+    number it was given: a NumPy or JAX scalar is no parameter there.
+
     Returns:
         A tree of booleans of the same structure, as ``equinox.partition`` takes.
     """
+    if isinstance(tree, Fixed):
+        return _unmarked(tree)
+    if not isinstance(tree, eqx.Module):
+        return jax.tree.map(_mark, tree, is_leaf=lambda node: isinstance(node, eqx.Module))
+    parts, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: node is not tree)
+    options = _options(type(tree))
+    marks = [
+        _unmarked(part) if getattr(path[0], "name", None) in options else trainable(part)
+        for path, part in parts
+    ]
+    return jax.tree.unflatten(structure, marks)
 
-    def mark(node: PyTree) -> PyTree:
-        if isinstance(node, Fixed):
-            return jax.tree.map(lambda _: False, node)
-        return eqx.is_inexact_array(node)
 
-    return jax.tree.map(mark, tree, is_leaf=lambda node: isinstance(node, Fixed))
+def _mark(node: PyTree) -> PyTree:
+    return trainable(node) if isinstance(node, eqx.Module) else eqx.is_inexact_array(node)
+
+
+def _unmarked(node: PyTree) -> PyTree:
+    return jax.tree.map(lambda _: False, node)
+
+
+@cache
+def _options(cls: type) -> frozenset[str]:
+    """Name the fields of one of jensen's classes that are declared as plain numbers."""
+    if not cls.__module__.startswith("jensen."):
+        return frozenset()
+    return frozenset(field.name for field in fields(cls) if re.search(r"\bfloat\b", _words(field.type)))
+
+
+def _words(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else repr(annotation)
