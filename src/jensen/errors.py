@@ -20,7 +20,7 @@ class CorruptRunError(ValueError):
 
 
 class NonFiniteError(FloatingPointError):
-    """Training met NaN or infinity and could not recover by shrinking the learning rate."""
+    """Training met NaN or infinity, or lost its digits to rounding, and could not recover."""
 
 
 class MissingExtraError(ImportError):

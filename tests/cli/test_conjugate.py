@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from jensen import models
 from jensen.cli import main
 
 
@@ -27,3 +28,18 @@ def test_topics_of_a_small_table(here, capsys):
     assert "LDA has no simulate()" in capsys.readouterr().err
     assert main(["fit", "lda", "words.csv", "--gradient", "analytic", "--out", "other"]) == 2
     assert "--gradient analytic does not fit preset lda; choose em" in capsys.readouterr().err
+
+
+def test_an_exact_bound_that_falls_is_one_line(here, capsys, monkeypatch):
+    kind = models.BayesianGaussianMixture
+    monkeypatch.setattr(kind, "global_step", lambda self, q, statistics: self.prior.factors)
+    np.savetxt(
+        "rows.csv",
+        np.random.default_rng(0).normal(size=(70, 2)) ** 3,
+        delimiter=",",
+        header="a,b",
+        comments="",
+    )
+    assert main(["fit", "bgmm", "rows.csv", "--components", "2", "--restarts", "1", "--out", "run"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("jensen: em: step 1: the bound fell") and "Traceback" not in "".join(said)

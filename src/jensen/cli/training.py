@@ -16,7 +16,7 @@ from jensen.cli.data import Rows, intensities
 from jensen.cli.preset import Facts
 from jensen.cli.presets import PRESETS
 from jensen.cli.runs import Job
-from jensen.core import Inference
+from jensen.core import Inference, IteratesLocally
 from jensen.errors import JensenWarning, NonFiniteError
 from jensen.fit import Data, Fitted
 from jensen.fit.batches import Batches
@@ -76,7 +76,7 @@ def train(job: Job, rows: Rows, prepared: Prepared) -> Fitted:
 
     Raises:
         InputError: The files cannot be written, or the run was made with other data.
-        NonFiniteError: Training met NaN and did not recover.
+        NonFiniteError: Training met NaN and did not recover, or an exact bound fell.
     """
     if job.options["gradient"] == "em":
         return _by_em(job, prepared)
@@ -158,7 +158,7 @@ def _best(job: Job, prepared: Prepared, *, restarts: int, steps: int, key: PRNGK
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", JensenWarning)
             fitted = fit.em(model, data, **options)
-        if fitted.history.events:
+        if fitted.history.events and not isinstance(fitted.model, IteratesLocally):
             raise NonFiniteError(fitted.history.events[-1])
         return fitted
 

@@ -1,6 +1,6 @@
 """The four sockets, and what passes between them. Bookkeeping only."""
 
-from jensen.core.conjugate import HasCoordinateAscent, HasPredictive, HoldsFactors
+from jensen.core.conjugate import HasCoordinateAscent, HasPredictive, HoldsFactors, IteratesLocally
 from jensen.core.datum import Carried, Datum, End, real_steps_of
 from jensen.core.draws import independent_draws, score
 from jensen.core.gradient import AbstractGradient, Estimate
@@ -74,6 +74,7 @@ __all__ = [
     "IndexesData",
     "Inference",
     "InitializesFromData",
+    "IteratesLocally",
     "LogMeanOfWeights",
     "LooksAtPosterior",
     "Losses",

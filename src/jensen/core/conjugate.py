@@ -17,8 +17,8 @@ class HasCoordinateAscent(AbstractLatentModel):
     """A model with parameters θ behind all data, latents z_i behind each, and closed-form steps for both.
 
     Mean-field q(θ) ∏ q(z_i): ``local_step`` sets every q(z_i) to its optimum given q(θ), ``global_step`` sets
-    q(θ) to its optimum given those. Neither can lower the bound. Seen from the socket the latent is θ, and
-    ``log_likelihood(θ, datum)`` has z_i summed out.
+    q(θ) to its optimum given those. Neither can lower the bound, and a fall is an error. Seen from the
+    socket the latent is θ, and ``log_likelihood(θ, datum)`` has z_i summed out.
     """
 
     @abstractmethod
@@ -44,6 +44,13 @@ class HasCoordinateAscent(AbstractLatentModel):
     @abstractmethod
     def local(self, q: Any, datum: Datum) -> AbstractDistribution:
         """Return q(z) of one datum: the best one given q(θ)."""
+
+
+class IteratesLocally(HasCoordinateAscent):
+    """One whose ``local_step`` iterates too, and finds one of several optima of each datum's bound.
+
+    As q(θ) moves, a datum may end in a worse optimum than before, and the bound falls: ascent ends there.
+    """
 
 
 class HasPredictive(HasCoordinateAscent):

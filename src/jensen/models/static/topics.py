@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import digamma
 
-from jensen.core import ChecksData, Datum, HasCoordinateAscent
+from jensen.core import ChecksData, Datum, IteratesLocally
 from jensen.dist import AbstractDistribution, Dirichlet, Factors, kl_divergence
 from jensen.errors import InputError, check_key
 from jensen.models.static.conjugate import Prior, filled, refuse_missing
 from jensen.typing import Array, Float, PRNGKey, Scalar, Shaped
 
-INNER = 100
+INNER = 1_000
 """Most passes over one document's proportions."""
 
 SETTLED = 1e-4
@@ -32,7 +32,7 @@ class _Inferred(NamedTuple):
     bound: Float[Array, "n"]
 
 
-class LDA(HasCoordinateAscent, ChecksData):
+class LDA(IteratesLocally, ChecksData):
     r"""Topics β_k ~ Dir(η); of each document, proportions π ~ Dir(α), and every word's topic ~ π, word ~ β.
 
     A datum is a vector of word counts; its density is that of the words in a given order, without the
@@ -142,7 +142,10 @@ class LDA(HasCoordinateAscent, ChecksData):
             )
 
     def _infer(self, expected_log: Float[Array, "k v"], x: Shaped[Array, "n v"]) -> _Inferred:
-        """Infer documents' proportions: fixed-point passes from even ones, all documents at once."""
+        """Infer documents' proportions: fixed-point passes from even ones, all documents at once.
+
+        A settled document stays as it is, so that the others do not matter to it.
+        """
         x = x.astype(expected_log.dtype)
         prior = jnp.asarray(self.concentration, x.dtype)
         # only ratios within a word, and within a document, matter on the way: their maxima are put back last
@@ -156,16 +159,19 @@ class LDA(HasCoordinateAscent, ChecksData):
             return proportions, jnp.maximum(proportions @ topics, jnp.finfo(x.dtype).tiny), most
 
         def one_pass(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            gamma, _, count = state
+            gamma, moving, count = state
             proportions, norm, _ = see(gamma)
             new = prior + proportions * ((x / norm) @ topics.T)
-            return new, jnp.abs(new - gamma).mean(1).max(), count + 1
+            new = jnp.where(moving[:, None], new, gamma)
+            return new, jnp.abs(new - gamma).mean(1) > settled, count + 1
 
         def unsettled(state: tuple[Array, Array, Array]) -> Array:
-            return (state[1] > SETTLED) & (state[2] < INNER)
+            return state[1].any() & (state[2] < INNER)
 
-        even = jnp.broadcast_to(prior + x.sum(1, keepdims=True) / self.num_topics, (len(x), self.num_topics))
-        start = even, jnp.asarray(jnp.inf, x.dtype), jnp.asarray(0)
+        words = x.sum(1)
+        settled = jnp.maximum(SETTLED, jnp.finfo(x.dtype).eps * words)  # long documents never come to rest
+        even = jnp.broadcast_to(prior + words[:, None] / self.num_topics, (len(x), self.num_topics))
+        start = even, jnp.ones(len(x), bool), jnp.asarray(0)
         gamma, _, _ = jax.lax.while_loop(unsettled, one_pass, start)
         proportions, norm, most = see(gamma)
 
