@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jensen.algorithms.psis import fit_generalized_pareto, pareto_k, psis, tail_length
+from jensen.algorithms.psis import fit_generalized_pareto, pareto_k, psis, rounding, tail_length
 
 
 @pytest.mark.parametrize("shape", [-0.3, 0.0, 0.3, 0.7, 1.2])
@@ -59,6 +59,17 @@ def test_smoothing_keeps_order_body_and_normalization():
 )
 def test_degenerate_weights(log_w, expected):
     assert float(pareto_k(log_w)) == expected
+
+
+def test_rounding_alone_is_no_tail():
+    log_p = -4000.0 - jnp.arange(1000.0) % 7
+    last_place = 2.0**-12
+    log_w = last_place * (jax.random.uniform(jax.random.key(0), (1000,)) < 0.05)
+    assert float(pareto_k(log_w)) > 0.7  # an equal proposal, falsely blamed
+    assert float(pareto_k(log_w, resolution=rounding(log_p))) == -1.0
+    heavy = jax.random.exponential(jax.random.key(1), (1000,))
+    assert float(pareto_k(heavy, resolution=rounding(log_p))) == float(pareto_k(heavy)) > 0.7
+    assert float(rounding(log_p * 1e9)) == 1.0 and float(rounding(jnp.zeros(3))) > 1e-6
 
 
 def test_zero_weights_mixed_in_are_no_harm():

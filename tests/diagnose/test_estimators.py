@@ -8,6 +8,7 @@ import pytest
 
 import jensen as jn
 from jensen import diagnose, families, gradients, models, objectives, posteriors
+from jensen.diagnose import estimators
 from jensen.errors import CombinationError, InputError
 
 KEY, X = jax.random.key(0), np.eye(3, dtype=np.float32)
@@ -54,6 +55,28 @@ def test_where_nothing_can_be_summed_the_least_noisy_is_the_reference():
     table = diagnose.compare_gradients(inference(gradients.DisARM(), bits=13), X, own, key=KEY, repeats=50)
     assert "least noisy" in str(table) and np.isnan(table["pairs"].bias) and "n/a" in str(table)
     assert np.isfinite(table["soft"].bias)
+
+
+def test_a_gradient_not_told_from_zero_has_no_shares():
+    rng = np.random.default_rng(0)
+
+    def seen(shift):
+        draws = rng.normal(size=(200, 3)) + shift
+        parts = draws.reshape(20, 10, 3).mean(1)
+        return estimators.Seen(draws.mean(0), parts, draws.var(0, ddof=1), 200, 1.0, 1e-3)
+
+    four = inference(gradients.DisARM())
+    lost, told, other = seen(0.0), seen(2.0), seen(2.0)
+    rows = (
+        estimators._row("lost", four, lost, ("lost", lost)),
+        estimators._row("told", four, told, ("other", other)),
+    )
+    assert np.isnan([rows[0].bias, rows[0].unresolved, rows[0].sd]).all()
+    assert 0.3 < rows[1].sd < 0.7 and rows[1].bias < rows[1].unresolved
+    text = str(diagnose.GradientComparison(rows, "posterior", "nothing", 3, 200))
+    assert "nan" not in text and text.endswith("lost: the gradient is not told from zero; raise repeats")
+    nothing = estimators.Seen(np.full(3, 1e-9), np.full((2, 3), 1e-9), np.zeros(3), 2, 1.0, 1e-3)
+    assert np.isnan(estimators._row("told", four, told, ("Enumerate", nothing)).sd)  # exact, but for rounding
 
 
 def test_bad_requests_are_refused():

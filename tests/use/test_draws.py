@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,6 +80,22 @@ def test_a_poor_q_is_warned_of():
         use.draws(narrow, key=KEY)
 
 
+def test_an_exact_q_of_many_data_is_not_blamed_for_rounding():
+    rng = np.random.default_rng(0)
+    x = np.column_stack([np.ones(2_000), rng.normal(size=2_000)])
+    y = x @ [1.0, 2.0] + rng.normal(size=2_000)
+
+    def regression(p, data):
+        return -0.5 * jnp.sum((data[0] - data[1] @ p["b"]) ** 2) - 2_000 - 0.5 * jnp.sum(p["b"] ** 2)
+
+    model = models.LogDensity(regression, {"b": (2,)}, data=(y, x))
+    four = jn.Inference(model, posteriors.Laplace(starts=1), objectives.ELBO(), gradients.Reparam())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", JensenWarning)
+        found = use.draws(four, key=KEY, num_draws=1_000)
+    assert found.pareto_k == -1.0 and np.ptp(found.log_w) < 0.02
+
+
 def test_what_cannot_be_drawn():
     vae = models.Decoder(2, 1, widths=(), key=KEY)
     q = posteriors.Amortized(families.DiagGaussian(1), data_dim=2, widths=(), key=KEY)
@@ -89,6 +107,13 @@ def test_what_cannot_be_drawn():
         use.draws(exact, np.zeros((3, 2)), key=KEY)
     with pytest.raises(InputError, match="num_draws is 1; it must be at least 2"):
         use.draws(exact, key=KEY, num_draws=1)
+    for model in (
+        models.BayesianGaussianMixture(2, 2, key=KEY), models.BayesianHMM(2, 1, key=KEY), models.LDA(2, 3, key=KEY),
+    ):  # fmt: skip
+        q = posteriors.Conjugate(model.prior_of(None))
+        conjugate = jn.Inference(model, q, objectives.ELBO(), gradients.Analytic())
+        with pytest.raises(InputError, match=r"use model.expected\(q\), or use.score"):
+            use.draws(conjugate, np.zeros((3, 2)), key=KEY)
 
 
 @pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])

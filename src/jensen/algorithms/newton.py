@@ -19,8 +19,9 @@ import jax.numpy as jnp
 from jensen.algorithms.linalg import eigh, qr
 from jensen.typing import Array, Bool, Float, Int, Scalar
 
-_FLATTEST = 1e-5
-"""Least curvature, relative to the steepest direction's, once every coordinate has unit curvature."""
+_FLATTEST = 8
+"""Least curvature in units of ε, relative to the steepest direction's, once every coordinate has unit
+curvature; d where that is more. Below it the eigenvalues of a float32 matrix are noise."""
 
 _DAMPING = 1e-2
 """What is added to the curvature after a step that went wrong; ten times more after each further one."""
@@ -96,9 +97,7 @@ def descend(function: Callable[[Array], Scalar], start: Float[Array, "d"], *, st
             path._replace(last=jnp.where(state.value <= path.value[path.last], state.step, path.last)),
             jnp.where(better, moved, state.z),
             jnp.where(better, value, state.value),
-            jnp.where(
-                better, jnp.where(state.damping > _DAMPING, state.damping / 10, 0.0), _more(state.damping)
-            ),
+            jnp.where(better, _less(state.damping), _more(state.damping)),
             state.step + 1,
             (left < _ARRIVED) | ~jnp.isfinite(left),
         )
@@ -130,7 +129,8 @@ def _root_of_inverse(curvature: Float[Array, "d d"], slope: Float[Array, "d"]) -
     unit = jax.lax.rsqrt(jnp.maximum(unit, 1e-12 * jnp.maximum(unit.max(), 1e-12)))
     values, vectors = eigh(curvature * unit * unit[:, None])
     size = jnp.abs(values)
-    root = unit[:, None] * vectors * jax.lax.rsqrt(jnp.maximum(size, _FLATTEST * size.max()))
+    flattest = max(len(slope), _FLATTEST) * jnp.finfo(size.dtype).eps
+    root = unit[:, None] * vectors * jax.lax.rsqrt(jnp.maximum(size, flattest * size.max()))
     return root, root.T @ slope
 
 

@@ -21,6 +21,7 @@ from jensen.typing import Array, Float, Scalar
 
 _SMALLEST_TAIL = 5
 _FLATTEST = -1.0
+_RESOLUTION = 1e-6
 
 
 def tail_length(num_draws: int) -> int:
@@ -59,11 +60,32 @@ def fit_generalized_pareto(exceedances: Float[Array, "n"]) -> tuple[Scalar, Scal
     return (n * k_hat + 5.0) / (n + 10.0), -k_hat / b_hat
 
 
-def psis(log_w: Float[Array, "S"]) -> tuple[Float[Array, "S"], Scalar]:
+def rounding(log_p: Float[Array, "S"]) -> Scalar:
+    """Return the spread that rounding may give to equal log-weights, differences from log p: 16 ε |log p|.
+
+    Args:
+        log_p: Log-densities as they were computed, in nats. Their median size counts: a draw far out, whose
+            weight is nothing, does not blur the others.
+
+    Returns:
+        The `resolution` for `psis`, in nats; at most 1, since a wider tail may be a heavy one.
+
+    Example:
+        >>> float(rounding(jnp.full(10, -4000.0))) < 0.01
+        True
+    """
+    size = jnp.maximum(jnp.median(jnp.abs(log_p)), 1.0)
+    return jnp.minimum(16.0 * jnp.finfo(log_p.dtype).eps * size, 1.0)
+
+
+def psis(
+    log_w: Float[Array, "S"], *, resolution: float | Scalar = _RESOLUTION
+) -> tuple[Float[Array, "S"], Scalar]:
     """Replace the largest weights by the quantiles of a generalized Pareto fitted to them.
 
     Args:
         log_w: Log-weights of one datum, in nats; −∞ is a zero weight.
+        resolution: Below this spread, in nats, the weights of a tail count as equal; see `rounding`.
 
     Returns:
         The smoothed log-weights, normalized (their exponentials sum to 1), and k̂. Fewer than five weights in
@@ -88,7 +110,7 @@ def psis(log_w: Float[Array, "S"]) -> tuple[Float[Array, "S"], Scalar]:
     # A cutoff among zero weights would put the whole fit at the origin.
     cutoff = jnp.exp(jnp.maximum(ordered[num_draws - tail - 1], -80.0))
     exceedances = jnp.maximum(jnp.exp(ordered[-tail:]) - cutoff, 0.0)
-    flat = ~(exceedances[-1] > 1e-6)
+    flat = ~(exceedances[-1] > -jnp.expm1(-jnp.asarray(resolution)))
     safe = jnp.where(flat, jnp.arange(1.0, tail + 1.0), exceedances)
     k, sigma = fit_generalized_pareto(safe)
 
@@ -104,11 +126,12 @@ def psis(log_w: Float[Array, "S"]) -> tuple[Float[Array, "S"], Scalar]:
     return smoothed - logsumexp(smoothed), k.astype(log_w.dtype)
 
 
-def pareto_k(log_w: Float[Array, "S"]) -> Scalar:
+def pareto_k(log_w: Float[Array, "S"], *, resolution: float | Scalar = _RESOLUTION) -> Scalar:
     """The shape k̂ of the weights' tail: below 0.5 good, below 0.7 usable, from 1 on the mean may not exist.
 
     Args:
         log_w: Log-weights of one datum, in nats.
+        resolution: Below this spread, in nats, the weights of a tail count as equal.
 
     Returns:
         k̂, as `psis` gives it.
@@ -117,4 +140,4 @@ def pareto_k(log_w: Float[Array, "S"]) -> Scalar:
         >>> float(pareto_k(jnp.zeros(100)))
         -1.0
     """
-    return psis(log_w)[1]
+    return psis(log_w, resolution=resolution)[1]

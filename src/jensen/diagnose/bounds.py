@@ -92,13 +92,20 @@ def enumerated(model: Any, q: Any, datum: Datum) -> Array:
 
 def log_weights(model: Any, q: Any, datum: Datum, num: int, *, key: PRNGKey) -> Array:
     """Return log p(x, z) − log q(z) at ``num`` independent draws (rounded up), at most 250 in memory."""
+    return weighed(model, q, datum, num, key=key)[0]
+
+
+def weighed(model: Any, q: Any, datum: Datum, num: int, *, key: PRNGKey) -> tuple[Array, Array]:
+    """Return ``log_weights`` and the log p(x, z) they come from, which says how finely they are rounded."""
     chunks = -(-num // 250)
     size = -(-num // chunks)
 
-    def chunk(key: Array) -> Array:
-        return independent_draws(model, q, datum, size, key=key).log_w
+    def chunk(key: Array) -> tuple[Array, Array]:
+        terms = independent_draws(model, q, datum, size, key=key)
+        return terms.log_w, terms.log_joint
 
-    return jax.lax.map(chunk, jax.random.split(key, chunks)).reshape(-1)
+    log_w, log_joint = jax.lax.map(chunk, jax.random.split(key, chunks))
+    return log_w.reshape(-1), log_joint.reshape(-1)
 
 
 def path_between(model: Any, q: Any, datum: Datum, *, key: PRNGKey) -> Path:

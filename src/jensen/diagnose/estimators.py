@@ -29,6 +29,8 @@ WARM = 50
 """Estimates by which estimators with a memory fill it, before anything is measured."""
 PARTS = 20
 """Parts of the estimates, whose means tell a bias from noise."""
+ROUNDING = 1e-6
+"""A gradient shorter than this share of its estimates' spread is zero but for rounding, even if exact."""
 
 
 class EstimatorRow(NamedTuple):
@@ -38,6 +40,7 @@ class EstimatorRow(NamedTuple):
         name: What the caller called it.
         kind: What ``Inference.check()`` says of it.
         bias: ‖bias‖ over ‖E g‖, cleared of noise; NaN where nothing better to compare with was at hand.
+            All three shares are NaN where the gradient itself is not told from zero.
         unresolved: The bias that noise could have hidden.
         sd: Standard deviation of one estimate, all parameters together, over ‖E g‖.
         flops: Floating-point operations of one estimate, as the compiler counts them; NaN if it does not.
@@ -90,7 +93,7 @@ class GradientComparison:
                 row.name,
                 row.kind,
                 _share(row),
-                f"{row.sd:.1%}",
+                "n/a" if math.isnan(row.sd) else f"{row.sd:.1%}",
                 times(row.flops, first.flops),
                 times(row.work("flops"), first.work("flops")),
                 f"{1e3 * row.seconds:.2f}",
@@ -102,7 +105,9 @@ class GradientComparison:
             f"gradient in the {self.of}'s parameters, {self.num_data} rows, {self.repeats} estimates each; "
             f"bias and sd over the gradient's length, bias against {self.reference}; × is over {first.name}"
         )
-        return "\n".join([title, columns([head, *cells])])
+        lost = ", ".join(row.name for row in self.rows if math.isnan(row.sd))
+        note = [f"{lost}: the gradient is not told from zero; raise repeats"] if lost else []
+        return "\n".join([title, columns([head, *cells]), *note])
 
 
 def compare_gradients(
@@ -277,14 +282,16 @@ def _reference(
 def _row(name: str, own: Inference, seen: Seen, reference: tuple[str, Seen | None]) -> EstimatorRow:
     best, truth = reference
     target = seen if truth is None else truth
-    length = math.sqrt(max(float(target.mean @ target.mean) - target.noise, 1e-300))
-    sd = math.sqrt(float(seen.variance.sum())) / length
-    bias = unresolved = math.nan
+    kind, spread = own.check().kind, math.sqrt(float(seen.variance.sum()))
+    length = math.sqrt(max(float(target.mean @ target.mean) - target.noise, 0.0))
+    if not length > max(_length_of_mean(target.parts)[1], ROUNDING * spread):
+        return EstimatorRow(name, kind, math.nan, math.nan, math.nan, seen.flops, seen.seconds)
+    sd, bias, unresolved = spread / length, math.nan, math.nan
     if truth is not None and best != name:
         # an exact reference has no parts to speak of
         reference_parts = truth.parts if len(truth.parts) == len(seen.parts) else truth.mean
         bias, unresolved = (number / length for number in _length_of_mean(seen.parts - reference_parts))
-    return EstimatorRow(name, own.check().kind, bias, unresolved, sd, seen.flops, seen.seconds)
+    return EstimatorRow(name, kind, bias, unresolved, sd, seen.flops, seen.seconds)
 
 
 def _length_of_mean(parts: np.ndarray) -> tuple[float, float]:

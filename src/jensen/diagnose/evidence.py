@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jensen.algorithms.psis import pareto_k
+from jensen.algorithms.psis import pareto_k, rounding
 from jensen.algorithms.weights import log_mean_exp, log_mean_exp_error
 from jensen.core import Datum, HasFamily, Inference, SharesLatent
 from jensen.diagnose import bounds
@@ -252,11 +252,12 @@ def _block(
         to_q, draws = jax.random.split(key)
         if method == "importance":
             q = posterior(model, datum, key=to_q)
-            log_w = bounds.log_weights(model, q, datum, effort.samples, key=draws)
+            log_w, log_p = bounds.weighed(model, q, datum, effort.samples, key=draws)
             value = log_mean_exp(log_w)
             return {
                 "log_evidence": value, "lower": value,
-                "noise": log_mean_exp_error(log_w), "pareto_k": pareto_k(log_w),
+                "noise": log_mean_exp_error(log_w),
+                "pareto_k": pareto_k(log_w, resolution=rounding(log_p)),
             }  # fmt: skip
         if method == "exact":
             value = bounds.exact(model, datum, key=draws)

@@ -14,7 +14,7 @@ import numpy as np
 
 from jensen.algorithms import psis as pareto
 from jensen.algorithms.weights import log_mean_exp, log_mean_exp_error
-from jensen.core import AbstractLatentModel, Datum, HoldsData, SharesLatent
+from jensen.core import AbstractLatentModel, Datum, HoldsData, HoldsFactors, SharesLatent
 from jensen.diagnose.estimate import Estimate
 from jensen.dist import AbstractDistribution
 from jensen.errors import InputError, JensenWarning, check_key
@@ -22,7 +22,7 @@ from jensen.fit import Data
 from jensen.fit.enter import check_support, to_device
 from jensen.models import LogDensity
 from jensen.posteriors.together import Together
-from jensen.typing import Array, Float, PRNGKey, PRNGKeys
+from jensen.typing import Array, Float, PRNGKey, PRNGKeys, Scalar
 from jensen.use.rows import inference_of
 
 TRUSTED = 0.7
@@ -143,7 +143,8 @@ def draws(fitted: Any, x: Any = None, *, key: PRNGKey, num_draws: int = 4_000) -
         The draws; ``print`` shows a table.
 
     Raises:
-        InputError: If every datum has a latent of its own, or x does not fit the model.
+        InputError: If every datum has a latent of its own, the latent is a conjugate model's parameters, or x
+            does not fit the model.
 
     Warns:
         JensenWarning: If k̂ > 0.7.
@@ -164,6 +165,11 @@ def draws(fitted: Any, x: Any = None, *, key: PRNGKey, num_draws: int = 4_000) -
     if num_draws < 2:
         raise InputError(f"draws: num_draws is {num_draws}; it must be at least 2")
     inference = inference_of(fitted)
+    if isinstance(inference.posterior, HoldsFactors):
+        raise InputError(
+            f"draws: q of {type(inference.model).__name__} is a closed form over several parameters, "
+            "posterior.factors; use model.expected(q), or use.score"
+        )
     rows = Data.of(x).rows()
     check_support(inference.model, rows)
     model = inference.bound_model()
@@ -178,9 +184,9 @@ def draws(fitted: Any, x: Any = None, *, key: PRNGKey, num_draws: int = 4_000) -
         model = Together(model, 0)
     else:
         datum = jax.tree.map(lambda leaf: leaf[0], datum)
-    z, log_w = _drawn(inference.posterior, model, datum, to_q, jax.random.split(to_draws, num_draws))
+    z, log_w, blur = _drawn(inference.posterior, model, datum, to_q, jax.random.split(to_draws, num_draws))
     log_w = np.asarray(log_w, np.float64)
-    smoothed, k = pareto.psis(jnp.asarray(log_w - log_w.max()))
+    smoothed, k = pareto.psis(jnp.asarray(log_w - log_w.max()), resolution=float(blur))
     weights = np.exp(np.asarray(smoothed, np.float64))
     if not float(k) <= TRUSTED:
         warnings.warn(
@@ -193,16 +199,19 @@ def draws(fitted: Any, x: Any = None, *, key: PRNGKey, num_draws: int = 4_000) -
 
 
 @eqx.filter_jit
-def _drawn(posterior: Any, model: Any, datum: Datum, to_q: PRNGKey, keys: PRNGKeys) -> tuple[Any, Array]:
-    """Return the draws and their log-weights."""
+def _drawn(
+    posterior: Any, model: Any, datum: Datum, to_q: PRNGKey, keys: PRNGKeys
+) -> tuple[Any, Array, Scalar]:
+    """Return the draws, their log-weights, and what rounding may have made of those."""
     q: AbstractDistribution = posterior(model, datum, key=to_q)
 
-    def one(key: PRNGKey) -> tuple[Any, Array]:
+    def one(key: PRNGKey) -> tuple[Any, Array, Array]:
         z, log_q = q.sample_and_log_prob(key=key)
-        log_w = model.log_joint(z, datum) - jnp.sum(log_q)
-        return (model.constrain(z) if isinstance(model, LogDensity) else z), log_w
+        log_p = model.log_joint(z, datum)
+        return (model.constrain(z) if isinstance(model, LogDensity) else z), log_p - jnp.sum(log_q), log_p
 
-    return jax.lax.map(one, keys, batch_size=min(_AT_ONCE, len(keys)))
+    z, log_w, log_p = jax.lax.map(one, keys, batch_size=min(_AT_ONCE, len(keys)))
+    return z, log_w, pareto.rounding(log_p)
 
 
 def _named(values: Any) -> dict[str, np.ndarray]:

@@ -97,6 +97,23 @@ def test_one_array_without_a_name():
         ),
         (lambda: models.LogDensity(jnp.sum, 2, {"z": "unit"}), "one constraint, not a dict"),
         (lambda: of((), "unit").unconstrain({"q": 1.0}), "parameters are p, got q"),
+        (
+            lambda: of((), (0, None)),
+            r"p: constraint \(0, None\) is neither .* for a half-line use 'positive'",
+        ),
+        (lambda: of((), (0, 1, 2)), r"\(0, 1, 2\) is neither a name nor an interval \(low, high\)"),
+        (lambda: of((), (0, np.inf)), "must be finite, low first; for a half-line use 'positive'"),
+        (
+            lambda: of((), "positive").unconstrain({"p": -1.0}),
+            r"p must be positive, strictly inside; got -1\.",
+        ),
+        (
+            lambda: of((), (0, 2)).unconstrain({"p": 3.0}),
+            r"p must be between \(0.0, 2.0\), strictly inside; got 3",
+        ),
+        (lambda: of((3,), "simplex").unconstrain({"p": jnp.full(3, 0.2)}), "p must be simplex"),
+        (lambda: of((2,), "ordered").unconstrain({"p": jnp.array([2.0, 1.0])}), "p must be ordered"),
+        (lambda: of((2,), "real").unconstrain({"p": 1.0}), r"p has shape \(2,\), got \(\)"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(make, text):
