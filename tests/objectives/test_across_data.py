@@ -118,11 +118,31 @@ def test_mmd_against_its_closed_form(draws):
     assert seen.std() / np.sqrt(len(seen)) < 0.02 * exact
 
 
+def mixture():
+    """A learned mixture whose draws carry a gradient."""
+    return models.priors.Learned(families.Mixture(families.DiagGaussian(2), 2))
+
+
+def test_without_the_kl_the_prior_is_trained_by_the_discrepancy_or_refused():
+    wae = objectives.InfoVAE(alpha=1.0, strength=10.0)
+    learned = inference(wae, prior=mixture())
+    assert "gradient" not in learned.check().reason
+    slope = eqx.filter_grad(
+        lambda params: batch(eqx.tree_at(lambda i: i.model.prior.params, learned, params))[2]
+    )
+    assert np.abs(slope(learned.model.prior.params)).max() > 0
+    vamp = models.priors.VampPrior(2, 3, 2, key=KEY)
+    for prior in (None, vamp):
+        with pytest.raises(CombinationError, match=r"use priors\.Learned\(families\.Mixture"):
+            inference(wae, prior=prior)
+        with_kl = inference(objectives.InfoVAE(alpha=0.5, strength=10.0), prior=prior)
+        assert "the KL alone trains it" in with_kl.check().reason
+
+
 def test_info_vae_weighs_the_kl_and_the_discrepancy():
-    for alpha in (0.0, 0.5, 1.0):
-        terms, _, loss, bound = batch(
-            inference(objectives.InfoVAE(alpha=alpha, strength=10.0, num_samples=2))
-        )
+    for alpha, prior in ((0.0, None), (0.5, None), (1.0, mixture())):
+        made = inference(objectives.InfoVAE(alpha=alpha, strength=10.0, num_samples=2), prior=prior)
+        terms, _, loss, bound = batch(made)
         kl = terms.log_ratio.sum(-1).mean()
         discrepancy = squared_mmd(terms.z, terms.carry, "imq")
         expected = -terms.log_likelihood.mean() + (1 - alpha) * kl + 10 * discrepancy
@@ -138,6 +158,17 @@ def test_capacity_holds_the_kl(over):
         kl = terms.log_ratio.sum(-1).mean(1)
         off = abs(kl.mean() - held) if over == "batch" else abs(kl - held).mean()
         np.testing.assert_allclose(loss, -terms.log_likelihood.mean() + 7 * off, rtol=1e-5)
+
+
+def test_capacity_of_a_datum_is_a_mean_over_draws():
+    """Two draws with sampled KLs on either side of C: each is off by itself, their mean may not be."""
+    terms, *_ = batch(inference(objectives.Capacity(0.0, over="datum", num_samples=2)))
+    kl = terms.log_ratio.sum(-1)[0]
+    own = objectives.Capacity(float(kl.mean()), strength=7.0, over="datum", num_samples=2)
+    loss = own.losses(jax.tree.map(lambda a: a[0], terms), jnp.asarray(0)).model
+    off = float(abs(kl[0] - kl[1])) / 2
+    assert off > 0.01
+    np.testing.assert_allclose(loss, -terms.log_likelihood[0].mean() + 7 * off, rtol=1e-5)
 
 
 def test_factor_vae_learns_the_total_correlation_and_saves_its_discriminator(tmp_path):
@@ -191,7 +222,7 @@ def test_what_does_not_fit_is_refused():
         model = models.Decoder(3, 2, widths=(), key=KEY)
         Inference(model, posteriors.Global(families.DiagGaussian(2), key=KEY), tc, gradients.Reparam())
     with pytest.raises(CombinationError, match="batch"):
-        inference(objectives.InfoVAE(alpha=1.0, strength=1.0), gradient=gradients.ScoreFunction())
+        inference(objectives.InfoVAE(alpha=0.5, strength=1.0), gradient=gradients.ScoreFunction())
     for wrong in (
         lambda: objectives.BetaTC(-1.0),
         lambda: objectives.InfoVAE(alpha=2.0, strength=1.0),

@@ -121,6 +121,21 @@ def test_a_latent_that_rows_share_starts_at_their_posterior_and_has_their_eviden
     assert found.log_evidence.value == pytest.approx(truth, abs=2e-3)
 
 
+def test_a_placed_family_keeps_its_axes_and_is_named_by_its_base():
+    turned = jnp.array([[1.0, 0.0], [0.5, 1.0]])
+    for base in (families.DiagGaussian(2), families.LowRankGaussian(2, 1)):
+        with pytest.raises(InputError, match=r"axes of its own; use families\.Placed\.near"):
+            families.Placed(base, jnp.zeros(2), turned)
+        assert families.Placed.near(base, jnp.zeros(2), turned).base is base
+    families.Placed(families.FullGaussian(2), jnp.zeros(2), turned)
+    jax.eval_shape(lambda tril: families.Placed(families.DiagGaussian(2), None, tril).origin.tril, turned)
+    q = posteriors.Global(families.DiagGaussian(3), start=posteriors.Laplace(starts=1), key=KEY)
+    with pytest.raises(jn.errors.CombinationError, match=r"use families\.DiagGaussian\(model\.latent_dim\)"):
+        inference(models.LogDensity(lambda z: -jnp.sum(z**2), 2), q)
+    with pytest.raises(jn.errors.CombinationError, match=r"use families\.DiagGaussian of the model's length"):
+        inference(models.FactorAnalysis(3, 2, key=KEY), q)
+
+
 def test_what_cannot_be():
     with pytest.raises(InputError, match="starts is 0; at least 1"):
         posteriors.Laplace(starts=0)

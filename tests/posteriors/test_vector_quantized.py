@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import optax
 import pytest
 
 import jensen as jn
-from jensen import datasets, diagnose, dist, fit, gradients, models, objectives, posteriors, use
+from jensen import datasets, diagnose, dist, families, fit, gradients, models, objectives, posteriors, use
 from jensen.core import Datum
+from jensen.diagnose.decompose import Seen
 from jensen.errors import CombinationError, InputError
 
 KEY = jax.random.key(0)
@@ -52,12 +54,33 @@ def test_the_bound_is_log_p_of_x_and_its_code_and_below_the_evidence():
     gap = diagnose.gap(own, X[None], key=KEY)
     np.testing.assert_allclose(gap.total.value, seen.value - float(bound), rtol=1e-3)
     assert not any("single point" in flag for flag in gap.flags)
-    many = diagnose.gap(inference(codes=100), X[None], key=KEY)
-    assert any("single point" in flag for flag in many.flags)
+    coarse = inference(codes=100)
+    many = diagnose.gaps({"one": coarse, "same": coarse}, X[None], key=KEY)
+    for each in many.by_name.values():
+        assert sum("single point" in flag for flag in each.flags) == 1
     # Σ_z p(z) = 1 over the codes, and the best code is no better than all together
     law = own.model.prior_of(None)
     log_p = jax.vmap(law.log_prob)(law.support()).sum(-1)
     np.testing.assert_allclose(jax.scipy.special.logsumexp(log_p), 0.0, atol=1e-5)
+
+
+def test_of_several_posteriors_a_point_does_not_give_the_evidence(monkeypatch):
+    module = importlib.import_module("jensen.diagnose.gaps")
+    asked = []
+
+    def decompose(inference, *args, known, **options):
+        asked.append((type(inference.posterior).__name__, None if known is None else known.pointed))
+        return object.__new__(diagnose.Gap), Seen(inference.model, None, KEY, None, inference.posterior, None)
+
+    monkeypatch.setattr(module, "decompose", decompose)
+    point = inference(codes=100)
+    q = posteriors.Amortized(families.DiagGaussian(V), data_dim=COLUMNS, widths=(), key=KEY)
+    other = eqx.tree_at(lambda i: i.posterior, point, q)  # stands for a law over codes with a width
+    assert list(module.gaps({"point": point, "wide": other}, X[None], key=KEY).by_name) == ["point", "wide"]
+    module.gaps({"point": point, "same": point}, X[None], key=KEY)
+    assert asked == [
+        ("Amortized", None), ("VectorQuantized", False), ("VectorQuantized", None), ("VectorQuantized", True)
+    ]  # fmt: skip
 
 
 def test_the_nearest_code_is_chosen_and_the_point_has_mean_square_one():

@@ -105,6 +105,19 @@ def test_bernoulli_steps_are_those_taken_by_hand():
     np.testing.assert_allclose(mixture.probs_, probs, rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_sure_columns_stay_below_one_in_the_rows_own_precision(kind):
+    """1 − 1e-9 is 1 in float32, and 1 − 1e-20 in either."""
+    rows = np.array([[1, 1, 0], [0, 0, 1]] * 10, kind)
+    given = {"weights_init": [0.5, 0.5], "probs_init": [[1 - 1e-9, 0.7, 1e-60], [1e-9, 0.3, 0.8]]}
+    for options in ({"max_iter": 3}, {"max_iter": 0}):
+        mixture = BernoulliMixture(2, min_prob=1e-20, random_state=0, **given, **options).fit(rows)
+        assert mixture.probs_.dtype == kind and ((mixture.probs_ > 0) & (mixture.probs_ < 1)).all()
+        np.testing.assert_array_equal(mixture.predict(rows), [0, 1] * 10)
+        assert np.isfinite(mixture.score_samples(1 - rows)).all()
+
+
 def test_bernoulli_refuses_grey_rows_unless_it_binarizes_them():
     with pytest.raises(ValueError, match="entries 0 and 1 only; set binarize"):
         BernoulliMixture(binarize=None).fit(X)

@@ -114,3 +114,9 @@ def test_log_density_integrates_to_one(two_branches):
 def test_another_number_of_outputs_is_refused(two_branches):
     with pytest.raises(ValueError, match="y has 1 outputs, but 2 were seen in fit"):
         two_branches[0].log_density(two_branches[1], two_branches[1])
+
+
+def test_other_numbers_of_rows_and_targets_are_refused(two_branches):
+    regressor, x, y = two_branches
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        regressor.log_density(x[:5], y[:1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -66,10 +67,12 @@ class Known(NamedTuple):
 
     Attributes:
         evidence: log p(x) of the rows.
+        pointed: Whether a point posterior gave it.
         poorer: Laws that q* is climbed to from, stacked; ``None`` for the family's own start.
     """
 
     evidence: Evidence
+    pointed: bool
     poorer: Any = None
 
 
@@ -111,11 +114,19 @@ def decompose(
         scores = score_rows(
             inference, model, posterior, looked, best, effort, key=to_score, progress=progress
         )
+    pointed = is_point(inference.posterior) if known is None else known.pointed
     bracket = None
     if known is None:
         bracket = simulated(model, inference.posterior, chosen, effort, key=to_simulate, progress=progress)
     out = _assemble(inference, evidence, scores, best, bracket, looked, effort, split)
+    if pointed and evidence.method == "importance":
+        out = replace(out, flags=(*out.flags, POINT))
     return out, Seen(model, looked, to_score, evidence, inference.posterior, best)
+
+
+def is_point(posterior: Any) -> bool:
+    """Say whether all of q is on one z, so that importance sampling by it sees no gap."""
+    return isinstance(posterior, VectorQuantized)
 
 
 def score_rows(
@@ -208,7 +219,6 @@ def _assemble(
     scale = evidence.num_data // n
     seen = {name: values[kept] for name, values in evidence.per_datum.items()}
     other = not isinstance(inference.objective, MeanOverDraws)
-    pointed = isinstance(inference.posterior, VectorQuantized)
     return Gap(
         log_evidence=summarize(seen, evidence.method, effort, weight, int(kept.sum()) * scale),
         elbo=mean("elbo"),
@@ -221,8 +231,7 @@ def _assemble(
         flags=_flags(
             evidence, best, converged, approximation, amortization, "rows" if steps is None else "sequences"
         )
-        + ((CAUSAL,) if isinstance(inference.posterior, Filtering) else ())
-        + ((POINT,) if pointed and evidence.method == "importance" else ()),
+        + ((CAUSAL,) if isinstance(inference.posterior, Filtering) else ()),
         num_data=int(kept.sum()) * scale,
         split=split,
         mean_steps=None if steps is None else Estimate.mean(steps[kept], weight).value,

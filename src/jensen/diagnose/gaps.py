@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 
 from jensen.core import Inference, PicksLaw, SharesLatent
-from jensen.diagnose.decompose import Known, Seen, decompose
+from jensen.diagnose.decompose import Known, Seen, decompose, is_point
 from jensen.diagnose.estimate import Effort
 from jensen.diagnose.gap_result import Gap
 from jensen.diagnose.optimum import family_of, laws_of
@@ -30,7 +30,7 @@ class Gaps:
 
     Attributes:
         by_name: The gap of every posterior.
-        seconds: What each took, compilation included; the first one's log p(x) is not in it.
+        seconds: What each took, compilation included, and log p(x) for the one that gave it.
     """
 
     by_name: dict[str, Gap]
@@ -70,9 +70,9 @@ def gaps(
 ) -> Gaps:
     """Decompose the same log p(x) under several posteriors of one model, the poorer families first.
 
-    log p(x) is evaluated once, with the first posterior. Each climb to q* starts at the best members of the
-    richest family before it whose laws this family contains; so, up to the noise of the score, a richer
-    family's q* is no worse.
+    log p(x) is evaluated once, with the first posterior that is not a single point. Each climb to q* starts
+    at the best members of the richest family before it whose laws this family contains; so, up to the noise
+    of the score, a richer family's q* is no worse.
 
     Args:
         inferences: By name; all of one model.
@@ -94,13 +94,16 @@ def gaps(
     effort = effort or Effort()
     out, seconds, seen = {}, {}, []
     with shown(progress) as bar:
-        for name, inference in chosen.items():
+        for name, inference in sorted(chosen.items(), key=lambda item: is_point(item[1].posterior)):
             start = time.perf_counter()
-            known = Known(seen[0].evidence, _poorer(inference.posterior, seen)) if seen else None
+            known = None
+            if seen:
+                one, poorer = seen[0], _poorer(inference.posterior, seen)
+                known = Known(one.evidence, is_point(one.posterior), poorer)
             gap, found = decompose(inference, x, rows, effort, split, key=key, progress=bar, known=known)
             out[name], seconds[name] = gap, time.perf_counter() - start
             seen.append(found)
-    return Gaps(out, seconds)
+    return Gaps({name: out[name] for name in chosen}, {name: seconds[name] for name in chosen})
 
 
 def _poorer(posterior: Any, seen: list[Seen]) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.lax import stop_gradient
 
 from jensen import dist
@@ -41,10 +43,10 @@ class Placed(AbstractFamily):
     Args:
         base: The family of u, Gaussian or a flow.
         loc: Centre; 0 by default.
-        tril: L; the identity by default.
+        tril: L; the identity by default, and diagonal where the base has axes of its own.
 
     Raises:
-        InputError: If the family is neither Gaussian nor a flow.
+        InputError: If the family is neither Gaussian nor a flow, or L turns axes that it cannot turn.
 
     Example:
         >>> import jax.numpy as jnp
@@ -68,6 +70,12 @@ class Placed(AbstractFamily):
             raise InputError(
                 f"Placed: {type(base).__name__} is neither Gaussian nor a flow; use families.FullGaussian, "
                 "or leave start= out"
+            )
+        own_axes = issubclass(base.law, _AXIS_PARALLEL)
+        if own_axes and tril is not None and not isinstance(tril, Tracer) and _turns(np.asarray(tril)):
+            raise InputError(
+                f"Placed: tril is not diagonal, but {type(base).__name__} has axes of its own; use "
+                "families.Placed.near(base, loc, tril), or families.FullGaussian"
             )
         self.base = base
         loc = jnp.zeros(base.latent_dim) if loc is None else loc
@@ -114,3 +122,8 @@ class Placed(AbstractFamily):
     def initial_params(self) -> Float[Array, "p"]:
         """The base's."""
         return self.base.initial_params()
+
+
+def _turns(tril: np.ndarray) -> bool:
+    """Say whether anything is off the diagonal."""
+    return bool((tril != np.diag(np.diagonal(tril))).any())

@@ -18,7 +18,7 @@ from jensen.errors import InputError
 from jensen.objectives.across_data import check_weights, divergence, one_vector_each
 from jensen.objectives.schedules import at
 from jensen.objectives.together import DrawsIndependently
-from jensen.typing import Array, Int, Scalar, Schedule
+from jensen.typing import Array, Float, Int, Scalar, Schedule
 
 
 class Capacity(MeanOverDraws, HasBatchTerm, DrawsIndependently):
@@ -31,7 +31,7 @@ class Capacity(MeanOverDraws, HasBatchTerm, DrawsIndependently):
         nats: C, a number or a function of the step, such as ``Linear(0.0, 25.0, steps)``.
         strength: γ; large, so that the KL follows C.
         over: Whether the KL held at C is the mean over the ``"batch"``, so that hard data may take more
-            than easy ones, or that of every ``"datum"``.
+            than easy ones, or that of every ``"datum"``, draw by draw.
         num_samples: Draws per datum.
 
     Raises:
@@ -75,11 +75,14 @@ class Capacity(MeanOverDraws, HasBatchTerm, DrawsIndependently):
         return jnp.mean(terms.reconstruction - divergence(terms))
 
     def losses(self, terms: Terms, step: Int[Array, ""]) -> Losses:
-        """Return −E[log p(x|z)], plus γ |KL − C| where every datum is held to it, plus penalties."""
+        """Return −E[log p(x|z)], plus γ |KL − C| where every datum is held to it, plus penalties.
+
+        All are means over draws: with a sampled KL, |KL − C| is of each draw's own.
+        """
         fit = jnp.mean(terms.penalty - terms.reconstruction)
         if self.couples_data:
             return Losses.both(fit)
-        return Losses.both(fit + self._off(divergence(terms).mean(), step))
+        return Losses.both(fit + self._off(divergence(terms), step).mean())
 
     @property
     def linear(self) -> bool:
@@ -106,5 +109,5 @@ class Capacity(MeanOverDraws, HasBatchTerm, DrawsIndependently):
             return refusal
         return Verdict("biased", "Capacity holds the KL at a number, the loss of no bound")
 
-    def _off(self, kl: Scalar, step: Int[Array, ""]) -> Scalar:
+    def _off(self, kl: Float[Array, "*draws"], step: Int[Array, ""]) -> Float[Array, "*draws"]:
         return self.strength * jnp.abs(kl - at(self.nats, step))

@@ -39,7 +39,8 @@ class InfoVAE(AbstractAcrossData):
     s = 0 is the ELBO. MMD² is at most 2, so s is large where it should count: of the order of the
     reconstruction's nats. It is estimated between the batch's draws and as many of the prior, pairs of one
     datum left out. The bound reported is the plain one, which this loss does not climb: with α = 1 expect it
-    low, q(z|x) being far narrower than the prior.
+    low, q(z|x) being far narrower than the prior. A learned prior is trained by MMD² where its draws carry a
+    gradient (``priors.Learned``), else by the KL alone (``MixtureOfGaussians``, ``VampPrior``).
 
     Args:
         alpha: α, at most 1: how much of the KL is dropped; below 0, how much is added.
@@ -116,7 +117,7 @@ class InfoVAE(AbstractAcrossData):
         return self.strength * squared_mmd(terms.z, terms.carry, self.kernel, self.bandwidth)
 
     def rule(self, inference: AbstractInference) -> Verdict:
-        """Demand continuous latents, one vector a datum; say that no bound is climbed."""
+        """Demand continuous latents, one vector a datum, and a prior that is trained; climb no bound."""
         if not self.couples_data and self.kl_weight == 1:
             return Verdict("exact")
         if refusal := one_vector_each("InfoVAE", inference):
@@ -128,9 +129,20 @@ class InfoVAE(AbstractAcrossData):
                 f"InfoVAE: a kernel of distances says little of {law.__name__} codes; use "
                 "objectives.ELBO(), or families.DiagGaussian",
             )
-        return Verdict(
-            "biased", "InfoVAE descends a divergence of the aggregate posterior, the loss of no bound"
-        )
+        reason = "InfoVAE descends a divergence of the aggregate posterior, the loss of no bound"
+        prior = inference.model.prior_law
+        if issubclass(prior, Reparameterized):
+            return Verdict("biased", reason)
+        if self.kl_weight == 0:
+            return Verdict(
+                "refused",
+                f"InfoVAE(alpha=1): draws of a {prior.__name__} prior carry no gradient, and without the KL "
+                "nothing would train it; use priors.Learned(families.Mixture(families.DiagGaussian(d), K)), "
+                "priors.StandardNormal, or alpha below 1",
+            )
+        if self.couples_data:
+            reason += f"; draws of a {prior.__name__} prior carry no gradient, the KL alone trains it"
+        return Verdict("biased", reason)
 
 
 def squared_mmd(

@@ -18,7 +18,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractEnumerable, Bernoulli, Categorical, Codes, Empty, Gamma, OneHot
-from jensen.families import AbstractFamily, AbstractPathFamily
+from jensen.families import AbstractFamily, AbstractPathFamily, Placed
 
 _SPACES: tuple[type, ...] = (Categorical, OneHot, Bernoulli, Codes, Gamma)
 _USE = {
@@ -64,7 +64,7 @@ def family_matches_prior(family: AbstractFamily, model: Any) -> Verdict:
         return Verdict(
             "refused",
             f"{type(family).__name__} family of length {family.latent_dim} with a model whose latents have "
-            f"length {model.latent_dim}; use families.{type(family).__name__} of the model's length",
+            f"length {model.latent_dim}; use families.{_named(family)} of the model's length",
         )
     return Verdict("exact")
 
@@ -119,7 +119,7 @@ def _density_matches(family: AbstractFamily, model: HoldsData) -> Verdict:
         return Verdict(
             "refused",
             f"{name} family of length {family.latent_dim} with a {kind} of {model.latent_dim} unconstrained "
-            f"numbers; use families.{name}(model.latent_dim)",
+            f"numbers; use families.{_named(family)}(model.latent_dim)",
         )
     return Verdict("exact")
 
@@ -140,6 +140,11 @@ def _path_matches(family: AbstractPathFamily, model: Any) -> Verdict:
             f"have length {model.latent_dim}; use families.{type(family).__name__} of the model's length",
         )
     return Verdict("exact")
+
+
+def _named(family: AbstractFamily) -> str:
+    """Return the class whose length is chosen: of a placed family, the base's."""
+    return type(family.base if isinstance(family, Placed) else family).__name__
 
 
 def space(law: type) -> type:

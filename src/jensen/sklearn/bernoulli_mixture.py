@@ -23,7 +23,8 @@ class BernoulliMixture(AbstractMixture):
     Args:
         n_components: Number K of components.
         binarize: Entries above it are 1, the others 0; ``None`` for X of 0 and 1 already.
-        min_prob: Least probability of a 1, and of a 0, in the M-step.
+        min_prob: Least probability of a 1, and of a 0, in the M-step; at least the spacing of the rows' own
+            precision at 1, 1.2e-7 in float32.
         tol: Stop when the mean log p(x) changes by less, in nats per row.
         max_iter: Most EM steps.
         n_init: Starts, of which the best is kept.
@@ -119,10 +120,14 @@ class BernoulliMixture(AbstractMixture):
             weights = count / len(X) if weights is None else weights
             probs = (resp.T @ X + mean) / (count[:, None] + 1) if probs is None else probs
         self.weights_, self.probs_ = np.asarray(weights, X.dtype), np.asarray(probs, X.dtype)
+        # a number below 1 may be 1 once rounded
+        least = np.finfo(X.dtype)
+        self.probs_ = np.clip(self.probs_, least.tiny, 1 - least.epsneg)
 
     def _model(self, like: Any = None) -> models.BernoulliMixture:
         weights = np.maximum(np.asarray(self.weights_, np.float64), np.finfo(np.float64).tiny)
-        return models.BernoulliMixture.with_parameters(weights, self.probs_, min_prob=float(self.min_prob))
+        min_prob = max(float(self.min_prob), float(np.finfo(self.probs_.dtype).eps))
+        return models.BernoulliMixture.with_parameters(weights, self.probs_, min_prob=min_prob)
 
     def _check_stepped(self, model: Any) -> None:
         """Any mixture will do."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -162,9 +162,13 @@ class MixtureDensityRegressor(RegressorMixin, AbstractNetworkEstimator):
         Args:
             X: Rows (n_samples, n_features).
             y: Targets, as in ``fit``.
+
+        Raises:
+            ValueError: If rows and targets differ in number, or outputs from those of ``fit``.
         """
         check_is_fitted(self)
         targets = reals(y)
+        check_consistent_length(X, targets)
         targets = targets.reshape(len(targets), -1)
         if targets.shape[1] != self.n_outputs_:
             raise ValueError(f"y has {targets.shape[1]} outputs, but {self.n_outputs_} were seen in fit")

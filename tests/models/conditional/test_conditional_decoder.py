@@ -226,6 +226,15 @@ def test_the_prior_of_an_episode_reads_its_first_state_alone():
     assert (model.prior_of(c.at[0].set(7.0)).loc != one.loc).all()
 
 
+def test_an_episode_may_have_layers_of_latents():
+    prior = models.priors.Hierarchical((2, 3), widths=(4,), key=KEY)
+    model = models.EpisodeDecoder(1, 3, prior=prior, widths=(4,), key=KEY)
+    states = jnp.ones((5, 3))
+    z, _ = model.prior_of(states).sample_and_log_prob(key=KEY)
+    assert model.likelihood(z, states).mean.shape == (5, 1)
+    assert np.isfinite(model.log_joint(z, Datum(jnp.zeros((5, 1)), states)))
+
+
 def test_evidence_of_linear_episodes_is_bracketed():
     """a_t = z + B s_t + noise: the steps of a unit are one Gaussian, of as many entries as there are steps."""
     inference = episodic(widths=())

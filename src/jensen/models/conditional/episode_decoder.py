@@ -71,7 +71,7 @@ class EpisodeDecoder(AbstractDecoder, HoldsLatent, HasCondFrame):
         prior, family = conditional_parts(
             "EpisodeDecoder", (data_dim, cond_dim, latent_dim), likelihood, prior, widths, key=to_prior
         )
-        self.net = MLP(prior.latent_dim + cond_dim, family.num_params, widths, key=to_net)
+        self.net = MLP(priors.features_dim(prior) + cond_dim, family.num_params, widths, key=to_net)
         self.prior = prior
         self.likelihood_family = family
         self.cond_frame = Frame.identity(cond_dim)

@@ -33,7 +33,8 @@ class VampPrior(AbstractLivePrior, InitializesFromData):
     The prior that maximizes the ELBO is the aggregate posterior, of which this is a short form: it cannot be
     far from where the encoder puts the data, and costs K passes of the encoder a step, whatever the batch.
     The posterior is looked at, not owned, and its gradient flows through the prior as well. Pseudo-inputs
-    start at rows of the data. There is no closed-form KL to it, so bounds take the sampled one.
+    start at rows of the data. Under ``posteriors.SemiAmortized`` it is the mixture of the network's laws,
+    before its steps. There is no closed-form KL to it, so bounds take the sampled one.
 
     Args:
         latent_dim: Length d of z.
