@@ -219,6 +219,8 @@ LIKE_ANOTHER = {
     "Decoder(Learned)",
     "Decoder(VampPrior)",
     "Decoder(Categorical)",
+    "Decoder(Gamma)",
+    "BernoulliMixture",
     "MixtureDensity(full)",
 }
 """Models that a crossed one stands for: each gradient estimator runs once on them, not once per objective."""
