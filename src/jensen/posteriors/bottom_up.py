@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jensen import families
 from jensen.core import AbstractModel, Datum
 from jensen.dist import AbstractLink, BottomUpGaussian, DiagGaussian
 from jensen.errors import check_key
-from jensen.families import bounded_exp
 from jensen.nets import MLP, Frame
 from jensen.posteriors.layered import AbstractLayeredPosterior, layers_of
 from jensen.typing import Array, Float, PRNGKey
@@ -30,7 +30,7 @@ class Upward(AbstractLink):
 
     def law(self, state: Float[Array, "s"]) -> DiagGaussian:
         """Return the law of the layer above."""
-        return _gaussian(self.net(state))
+        return families.DiagGaussian(self.dim)(self.net(state))
 
 
 class BottomUp(AbstractLayeredPosterior):
@@ -93,13 +93,9 @@ class BottomUp(AbstractLayeredPosterior):
 
     def __call__(self, model: Any, datum: Datum, *, key: PRNGKey) -> BottomUpGaussian:
         """Build the law the networks propose."""
-        return BottomUpGaussian(_gaussian(self.net(self.entered(datum))), self.links)
+        lowest = families.DiagGaussian(self.latent_dims[-1])
+        return BottomUpGaussian(lowest(self.net(self.entered(datum))), self.links)
 
     def law(self, model: AbstractModel) -> type[BottomUpGaussian]:
         """Layers drawn from the bottom up."""
         return BottomUpGaussian
-
-
-def _gaussian(params: Float[Array, "p"]) -> DiagGaussian:
-    loc, raw = jnp.split(params, 2)
-    return DiagGaussian(loc, bounded_exp(raw))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 
 from jensen.core import (
@@ -14,7 +13,6 @@ from jensen.core import (
     Datum,
     HasFamily,
     IndexesData,
-    InitializesFromData,
     PicksLaw,
     SharesLatent,
     Verdict,
@@ -23,6 +21,7 @@ from jensen.dist import AbstractDensity, AbstractDistribution, Hamiltonian, Repa
 from jensen.errors import InputError
 from jensen.families import AbstractFamily
 from jensen.posteriors.rules import space
+from jensen.posteriors.starts import StartsItsBase
 from jensen.typing import Array, Float, PRNGKey
 
 
@@ -64,7 +63,7 @@ class Moved(AbstractFamily):
         return self.refined.moved(self.base(params), self.model, self.datum)
 
 
-class HamiltonianRefined(PicksLaw, InitializesFromData):
+class HamiltonianRefined(PicksLaw, StartsItsBase):
     r"""Draws of q(z | x) moved by K leapfrog steps on −log p(x, z), with a momentum that cools on the way.
 
     The bound stays tractable: the steps keep volumes, so the density of the moved pair (z, momentum) is known
@@ -113,15 +112,6 @@ class HamiltonianRefined(PicksLaw, InitializesFromData):
         self.raw_heat = jnp.full((), 2.0)
         self.steps = steps
         self.step_size = step_size
-
-    @property
-    def initialized(self) -> bool:
-        """Whether the network has chosen its start."""
-        return not isinstance(self.base, InitializesFromData) or self.base.initialized
-
-    def initialize_from(self, rows: Datum, *, key: PRNGKey) -> HamiltonianRefined:
-        """Start the network from the data."""
-        return eqx.tree_at(lambda q: q.base, self, self.base.initialize_from(rows, key=key))
 
     def parameters(self, datum: Datum) -> Float[Array, "p"]:
         """Return those of the start."""

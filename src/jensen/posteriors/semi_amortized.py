@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -15,7 +14,6 @@ from jensen.core import (
     Datum,
     HasFamily,
     IndexesData,
-    InitializesFromData,
     Refines,
     SharesLatent,
     Verdict,
@@ -23,6 +21,7 @@ from jensen.core import (
 )
 from jensen.dist import AbstractDistribution, AbstractEnumerable, Reparameterized, stop
 from jensen.errors import InputError
+from jensen.posteriors.starts import StartsItsBase
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 MAX_VALUES = 4096
@@ -33,7 +32,7 @@ _SMALLEST = 1e-2
 """Slopes below this, in nats per unit of a parameter, are not blown up to full steps."""
 
 
-class SemiAmortized(Refines, InitializesFromData):
+class SemiAmortized(Refines, StartsItsBase):
     r"""λ₀ = net(x), then some steps of Adam up ∇_λ L(λ; x); q(z | x) = family(λ).
 
     The network finds the neighbourhood, the steps undo its amortization gap. Each step climbs the plain bound
@@ -85,15 +84,6 @@ class SemiAmortized(Refines, InitializesFromData):
     def family(self) -> Any:
         """The network's family."""
         return self.base.family
-
-    @property
-    def initialized(self) -> bool:
-        """Whether the network has chosen its start."""
-        return not isinstance(self.base, InitializesFromData) or self.base.initialized
-
-    def initialize_from(self, rows: Datum, *, key: PRNGKey) -> SemiAmortized:
-        """Start the network from the data."""
-        return eqx.tree_at(lambda q: q.base, self, self.base.initialize_from(rows, key=key))
 
     def parameters(self, datum: Datum) -> Float[Array, "p"]:
         """Return what the network says, before any step."""

@@ -9,10 +9,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from jensen import dist
+from jensen import dist, families
 from jensen.core import Datum, InitializesFromData
 from jensen.errors import InputError, check_key
-from jensen.families import bounded_exp
 from jensen.models.priors.base import AbstractPrior, at_least
 from jensen.nets import MLP, Frame
 from jensen.typing import Array, Float, PRNGKey
@@ -63,8 +62,8 @@ class ConditionalGaussian(AbstractPrior, InitializesFromData):
         if cond is None or np.shape(cond)[-1:] != (self.cond_dim,):
             found = "none" if cond is None else f"shape {np.shape(cond)}"
             raise InputError(f"ConditionalGaussian prior: cond must have length {self.cond_dim}, got {found}")
-        loc, raw = jnp.split(self.net(self.cond_frame.enter(jnp.asarray(cond, jnp.result_type(float)))), 2)
-        return dist.DiagGaussian(loc, bounded_exp(raw))
+        params = self.net(self.cond_frame.enter(jnp.asarray(cond, jnp.result_type(float))))
+        return families.DiagGaussian(self.latent_dim)(params)
 
     def features(self, z: Float[Array, "d"]) -> Float[Array, "d"]:
         """Return z itself."""

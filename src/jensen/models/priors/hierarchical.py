@@ -9,9 +9,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jensen import dist
+from jensen import dist, families
 from jensen.errors import InputError, check_key
-from jensen.families import bounded_exp
 from jensen.models.priors.base import AbstractPrior, at_least
 from jensen.nets import MLP, glorot
 from jensen.typing import Array, Float, PRNGKey
@@ -209,8 +208,7 @@ def gaussian_of(net: MLP | None, state: Float[Array, "s"], dim: int) -> dist.Dia
     """Return the Gaussian a network makes of a state, the standard normal without one."""
     if net is None:
         return dist.DiagGaussian(jnp.zeros(dim), jnp.ones(dim))
-    loc, raw = jnp.split(net(state), 2)
-    return dist.DiagGaussian(loc, bounded_exp(raw))
+    return families.DiagGaussian(dim)(net(state))
 
 
 def checked_dims(name: str, latent_dims: Sequence[int]) -> tuple[int, ...]:
