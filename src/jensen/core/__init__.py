@@ -40,6 +40,7 @@ from jensen.core.posterior import (
 )
 from jensen.core.terms import Losses, Terms
 from jensen.core.verdict import AbstractInference, Verdict, worst
+from jensen.core.world import AbstractWorld, Moved
 
 __all__ = [
     "AbstractCarryModel",
@@ -49,6 +50,7 @@ __all__ = [
     "AbstractModel",
     "AbstractObjective",
     "AbstractPosterior",
+    "AbstractWorld",
     "Carried",
     "CarriesOn",
     "ChecksData",
@@ -79,6 +81,7 @@ __all__ = [
     "LooksAtPosterior",
     "Losses",
     "MeanOverDraws",
+    "Moved",
     "PicksLaw",
     "Refines",
     "SharesLatent",
