@@ -36,8 +36,9 @@ class MDP(NamedTuple):
         Two states; action 1 goes from one to the other and pays in the second.
 
         >>> stay, go = jnp.eye(2), jnp.eye(2)[::-1]
-        >>> problem = MDP(jnp.stack([stay, go], 1), jnp.array([[0.0, 0.0], [0.0, 1.0]]), jnp.array([1.0, 0.0]))
-        >>> value_iteration(problem, discount=0.5).values.round(3).tolist()
+        >>> rewards = jnp.array([[0.0, 0.0], [0.0, 1.0]])
+        >>> problem = MDP(jnp.stack([stay, go], 1), rewards, jnp.array([1.0, 0.0]))
+        >>> [round(v, 3) for v in value_iteration(problem, discount=0.5).values.tolist()]
         [0.667, 1.333]
     """
 
@@ -100,8 +101,8 @@ def checked(mdp: MDP) -> MDP:
 
 def reachable(mdp: MDP) -> Bool[np.ndarray, "s"]:
     """Return which states any policy can come to from the start. Host code."""
-    edges = (np.asarray(mdp.transitions) > 0).any(1)
-    found = np.asarray(mdp.start) > 0
+    edges: np.ndarray = (np.asarray(mdp.transitions) > 0).any(axis=1)
+    found: np.ndarray = np.asarray(mdp.start) > 0
     while True:
         more = found | edges[found].any(0)
         if (more == found).all():
@@ -115,8 +116,8 @@ def ends(mdp: MDP) -> Bool[np.ndarray, "s"]:
     Where all of them are, γ = 1 needs no horizon for policies that try every action.
     """
     transitions = np.asarray(mdp.transitions)
-    found = (transitions.sum(-1) < 1 - _SLACK).any(1)
-    edges = (transitions > 0).any(1)
+    found: np.ndarray = (transitions.sum(-1) < 1 - _SLACK).any(axis=1)
+    edges: np.ndarray = (transitions > 0).any(axis=1)
     while True:
         more = found | edges[:, found].any(1)
         if (more == found).all():
