@@ -159,7 +159,7 @@ def _of_kind(fitted: Fitted, dataset: Shown | None, *, key: PRNGKey) -> list[blo
 
 def write_sections(
     path: str | os.PathLike[str],
-    fitted: Fitted,
+    fitted: Fitted | None,
     found: Sequence[blocks.Section],
     *,
     title: str,
@@ -170,7 +170,7 @@ def write_sections(
 
     Args:
         path: The file to write; its folder must exist.
-        fitted: What a fit returned.
+        fitted: What a fit returned; None where nothing was fitted, then there are only the sections given.
         found: What comes first.
         title: Heading of the page.
         lead: One line under it.
@@ -182,6 +182,8 @@ def write_sections(
     Raises:
         InputError: If the file cannot be written or would exceed 5 MB.
     """
+    if fitted is None:
+        return _written(Path(path), _page(title, lead, list(numbers), found))
     parts = [*found, sections.training(fitted), making(fitted)]
     return _written(Path(path), _page(title, lead, [*numbers, *headline(fitted, None)], parts))
 

@@ -15,7 +15,7 @@ from jensen.datasets import Sequences
 from jensen.errors import InputError
 from jensen.fit import Data
 from jensen.models import likelihoods
-from jensen.models.sequence import HMM, RSSM, LinearGaussianSSM, NeuralStateSpace
+from jensen.models.sequence import HMM, RSSM, EmbedToControl, LinearGaussianSSM, NeuralStateSpace
 from jensen.models.sequence.emission_gaussian import GaussianEmission
 from jensen.models.static.structures import TiedCovariance
 from jensen.typing import PRNGKey
@@ -148,7 +148,7 @@ def noise_variance(model: Any, states: States) -> np.ndarray | None:
         if "covariances" in found:
             return np.einsum("ntk,kd->ntd", states.mean, variances(model))
         return states.signal if "rates" in found else None
-    if isinstance(model, NeuralStateSpace | RSSM) and isinstance(
+    if isinstance(model, NeuralStateSpace | EmbedToControl | RSSM) and isinstance(
         model.likelihood_family, likelihoods.Gaussian
     ):
         return np.broadcast_to(np.asarray(model.likelihood_family.scale) ** 2, states.signal.shape)
