@@ -71,9 +71,9 @@ def inverse(
     if grid is not None:
         layers = [inferred] if true is None else [inferred, true]
         caption = (
-            "Demonstrations tell rewards apart only as far as they lead to different actions: a constant, and "
-            "differences of a potential, stay open. Compare where it is high and low, and the arrows, each as "
-            "long as its action is probable; not the numbers."
+            "Demonstrations tell rewards apart only as far as they lead to different actions: a constant, "
+            "and differences of a potential, stay open. Compare where it is high and low, and the arrows, "
+            "each as long as its action is probable; not the numbers."
         )
         found.append(maps(layers, grid, label="reward", caption=caption))
     return blocks.Section("reward", "What is wanted", [*found, blocks.Table((), rows)])

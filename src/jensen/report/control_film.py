@@ -53,8 +53,8 @@ def film(
         line("imagined", {context + i: row for i, row in enumerate(imagined)}),
     ]
     advice = (
-        "Look how long the third line shows what the first does: an agent that plans or learns in imagination "
-        f"believes it. It was made without seeing any of the {horizon} pictures above it."
+        "Look how long the third line shows what the first does: an agent that plans or learns in "
+        f"imagination believes it. It was made without seeing any of the {horizon} pictures above it."
     )
     steps = ", ".join(str(int(t)) for t in times)
     about = f"Steps {steps}; from step {context} on the model knows only the actions. {caption}"

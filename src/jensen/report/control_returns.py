@@ -182,7 +182,7 @@ def optimism(imagined: Any, real: Any) -> list[Any]:
     word = "optimistic" if mean.lower > 0 else "pessimistic" if mean.upper < 0 else "right on average"
     text = (
         f"What is imagined exceeds what comes by {mean.value:.3g} on average (95%: {mean.lower:.3g} to "
-        f"{mean.upper:.3g}, {len(excess)} pairs): {word}. A planner seeks out a model's mistakes in its favour; "
-        "points far above the line are where it found them."
+        f"{mean.upper:.3g}, {len(excess)} pairs): {word}. A planner seeks out a model's mistakes in its "
+        "favour; points far above the line are where it found them."
     )
     return [blocks.Text([text]), blocks.Figure(look.drawn(draw, width=4.4, height=3.4))]
