@@ -101,8 +101,8 @@ def checked(mdp: MDP) -> MDP:
 
 def reachable(mdp: MDP) -> Bool[np.ndarray, "s"]:
     """Return which states any policy can come to from the start. Host code."""
-    edges: np.ndarray = (np.asarray(mdp.transitions) > 0).any(axis=1)
-    found: np.ndarray = np.asarray(mdp.start) > 0
+    edges = np.asarray(np.any(np.asarray(mdp.transitions) > 0, axis=1))
+    found = np.asarray(mdp.start) > 0
     while True:
         more = found | edges[found].any(0)
         if (more == found).all():
@@ -116,8 +116,8 @@ def ends(mdp: MDP) -> Bool[np.ndarray, "s"]:
     Where all of them are, γ = 1 needs no horizon for policies that try every action.
     """
     transitions = np.asarray(mdp.transitions)
-    found: np.ndarray = (transitions.sum(-1) < 1 - _SLACK).any(axis=1)
-    edges: np.ndarray = (transitions > 0).any(axis=1)
+    found = np.asarray(np.any(transitions.sum(-1) < 1 - _SLACK, axis=1))
+    edges = np.asarray(np.any(transitions > 0, axis=1))
     while True:
         more = found | edges[:, found].any(1)
         if (more == found).all():
