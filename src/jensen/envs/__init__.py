@@ -20,6 +20,7 @@ from jensen.envs.make import make
 from jensen.envs.particle import Particle
 from jensen.envs.planar import Planar
 from jensen.envs.scene import Circle, Rectangle, Scene, draw
+from jensen.envs.simulator import Simulator
 from jensen.envs.three_route import ThreeRoute
 from jensen.envs.tree import Tree
 
@@ -31,6 +32,7 @@ __all__ = [
     "Planar",
     "Rectangle",
     "Scene",
+    "Simulator",
     "ThreeRoute",
     "Tree",
     "demonstrate",
