@@ -10,7 +10,7 @@ from jensen.models.conditional import (
     MixtureDensity,
     chunk_decoder,
 )
-from jensen.models.sequence import HMM, RSSM, BayesianHMM, LinearGaussianSSM, NeuralStateSpace
+from jensen.models.sequence import HMM, RSSM, BayesianHMM, EmbedToControl, LinearGaussianSSM, NeuralStateSpace
 from jensen.models.static import (
     LDA,
     BayesianGaussianMixture,
@@ -33,6 +33,7 @@ __all__ = [
     "CategoricalNet",
     "ConditionalDecoder",
     "Decoder",
+    "EmbedToControl",
     "EpisodeDecoder",
     "FactorAnalysis",
     "Gaussian",

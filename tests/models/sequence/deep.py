@@ -40,12 +40,19 @@ def rssm(latent: Any = None, **more: Any) -> Any:
     return moved(models.RSSM(DIM, ACTION, deter_dim=4, latent=latent, decoder=(6,), key=KEY, **more), 2)
 
 
+def e2c(**more: Any) -> Any:
+    made = models.EmbedToControl(DIM, ACTION, 2, decoder=(6,), widths=(5,), key=KEY, **more)
+    return moved(made, 4, by=0.15)
+
+
 MODELS = {
+    "e2c": e2c,
     "neural": neural,
     "rssm": rssm,
     "rssm-categorical": lambda: rssm(families.OneHot(3, 2, unimix=0.01)),
 }
 FAMILIES = {
+    "e2c": lambda: families.DiagGaussian(2),
     "neural": lambda: families.FullGaussian(2),
     "rssm": lambda: families.DiagGaussian(2),
     "rssm-categorical": lambda: families.OneHot(3, 2, unimix=0.01),

@@ -34,6 +34,7 @@ from .deep import (
 PAIRS = [
     ("neural", "smoothing"),
     ("neural", "filtering"),
+    ("e2c", "filtering"),
     ("rssm", "filtering"),
     ("rssm-categorical", "smoothing"),
 ]

@@ -2,6 +2,7 @@
 
 # annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
@@ -204,3 +205,21 @@ def decoder_net(decoder: Any, in_dim: int, out_dim: int, *, key: PRNGKey) -> Any
     if isinstance(decoder, eqx.Module):
         return decoder
     return MLP(in_dim, out_dim, tuple(decoder), activation=jax.nn.relu, key=key)
+
+
+def decoder_with_heads(
+    decoder: Any,
+    own: AbstractLikelihood,
+    heads: Sequence[AbstractLikelihood],
+    state_dim: int,
+    *,
+    key: PRNGKey,
+) -> Any:
+    """Return a decoder of the observation, joined to one network a head, each of its last hidden width."""
+    to_net, *to_heads = jax.random.split(key, 1 + len(heads))
+    net = decoder_net(decoder, state_dim, own.num_params, key=to_net)
+    if not heads:
+        return net
+    widths = () if isinstance(decoder, eqx.Module) else tuple(decoder)[-1:]
+    more = [decoder_net(widths, state_dim, h.num_params, key=k) for h, k in zip(heads, to_heads, strict=True)]
+    return Heads((net, *more), tuple(part.num_params for part in (own, *heads)))

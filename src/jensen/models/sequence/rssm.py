@@ -13,7 +13,12 @@ from jensen import dist, families
 from jensen.core import Datum, inputs_of, state_before
 from jensen.errors import InputError, check_key
 from jensen.models import likelihoods
-from jensen.models.sequence.recurrent import AbstractRecurrentModel, Heads, decoder_net, previous, started
+from jensen.models.sequence.recurrent import (
+    AbstractRecurrentModel,
+    decoder_with_heads,
+    previous,
+    started,
+)
 from jensen.nets import GRU, MLP
 from jensen.typing import Array, Float, PRNGKey, PyTree
 
@@ -108,12 +113,7 @@ class RSSM(AbstractRecurrentModel):
         self.prior_net = MLP(
             deter_dim, self.family.num_params, widths[-1:], activation=jax.nn.relu, key=keys[1]
         )
-        to_net, *to_heads = jax.random.split(keys[2], 1 + len(heads))
-        net = decoder_net(decoder, state, own.num_params, key=to_net)
-        more = [
-            decoder_net(widths[-1:], state, h.num_params, key=k) for h, k in zip(heads, to_heads, strict=True)
-        ]
-        self.net = Heads((net, *more), tuple(p.num_params for p in (own, *heads))) if more else net
+        self.net = decoder_with_heads(decoder, own, heads, state, key=keys[2])
         self.deter_dim, self.seen_dim, self.cond_dim = deter_dim, obs_dim, action_dim
         self.initialized = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -70,6 +71,53 @@ class Linear(eqx.Module):
     def __call__(self, state: Float[Array, "s"]) -> Float[Array, "p"]:
         """Return d means, then d log-scales."""
         return jnp.concatenate([self.linear(state), self.log_scale])
+
+
+class LocallyLinear(eqx.Module):
+    """Mean A(z) z + B(z) a + o(z) with A = I + v rᵀ, all functions of z; constant log-scale.
+
+    Args:
+        latent_dim: Length d of z.
+        cond_dim: Length u of an action, joined to z.
+        widths: Hidden widths of the network from z to v, r, B and o.
+        log_scale: Where the log-scales start.
+        key: Randomness of the initial weights.
+
+    References:
+        Watter et al. 2015, section 2.3.
+    """
+
+    net: MLP
+    log_scale: Float[Array, "d"]
+    latent_dim: int
+    cond_dim: int
+
+    def __init__(
+        self, latent_dim: int, cond_dim: int, widths: Sequence[int], *, log_scale: float = -1.0, key: PRNGKey
+    ):
+        out = latent_dim * (3 + cond_dim)
+        # v rᵀ starts near nothing: a latent that no action moves stays where it is
+        self.net = MLP(latent_dim, out, tuple(widths), activation=jax.nn.relu, key=key).quiet()
+        self.log_scale = jnp.full(latent_dim, log_scale)
+        self.latent_dim, self.cond_dim = latent_dim, cond_dim
+
+    def matrices(
+        self, z: Float[Array, "d"]
+    ) -> tuple[Float[Array, "d d"], Float[Array, "d u"], Float[Array, "d"]]:
+        """Return A(z), B(z) and o(z)."""
+        v, r, o, b = self._parts(z)
+        return jnp.eye(self.latent_dim) + jnp.outer(v, r), b, o
+
+    def __call__(self, state: Float[Array, "s"]) -> Float[Array, "p"]:
+        """Return d means, then d log-scales."""
+        z, action = state[: self.latent_dim], state[self.latent_dim :]
+        v, r, o, b = self._parts(z)
+        return jnp.concatenate([z + v * (r @ z) + b @ action + o, self.log_scale])
+
+    def _parts(self, z: Float[Array, "d"]) -> tuple[Array, Array, Array, Array]:
+        d = self.latent_dim
+        v, r, o, b = jnp.split(self.net(z), (d, 2 * d, 3 * d))
+        return v, r, o, b.reshape(d, self.cond_dim)
 
 
 def transition_net(transition: Any, latent_dim: int, cond_dim: int, width: int, *, key: PRNGKey) -> Any:
