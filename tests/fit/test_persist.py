@@ -510,7 +510,8 @@ def corrupt(raw: bytes, random: np.random.Generator) -> bytes:
             return raw[:a] + bytes([raw[a] ^ (1 << int(random.integers(8)))]) + raw[a + 1 :]
 
 
-def test_ten_thousand_corruptions_load_equal_or_not_at_all(tmp_path: Path):
+@pytest.mark.parametrize("trials", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_corruptions_load_equal_or_not_at_all(tmp_path: Path, trials: int):
     tree = {
         "w": np.arange(4, dtype=np.float32),
         "n": 3,
@@ -524,7 +525,7 @@ def test_ten_thousand_corruptions_load_equal_or_not_at_all(tmp_path: Path):
     assert [path.name for path in clean] == ["model.json", "model.safetensors"]
     random = np.random.default_rng(0)
     refusals = harmless = 0
-    for trial in range(10_000):
+    for trial in range(trials):
         path = list(clean)[trial % 2]
         path.write_bytes(corrupt(clean[path], random))
         try:
@@ -535,7 +536,7 @@ def test_ten_thousand_corruptions_load_equal_or_not_at_all(tmp_path: Path):
             harmless += 1
             assert equal(loaded.tree, tree) and loaded.extra == extra
         path.write_bytes(clean[path])
-    assert refusals > 9_000, (refusals, harmless)
+    assert refusals > 0.9 * trials, (refusals, harmless)
 
 
 # ---- interruptions -----------------------------------------------------------------------------------------------

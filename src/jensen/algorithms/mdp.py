@@ -20,7 +20,7 @@ import numpy as np
 from jensen.errors import InputError
 from jensen.typing import Array, Bool, Float, Scalar
 
-_SLACK = 1e-4
+_SLACK = 1e-5
 """What rows of probabilities may miss one by: the rounding of float32 over long rows."""
 
 
@@ -125,6 +125,12 @@ def ends(mdp: MDP) -> Bool[np.ndarray, "s"]:
         found = more
 
 
+def ended(mdp: MDP) -> Float[Array, "s a"]:
+    """Return the probability that the episode ends with this step; rounding is no end."""
+    rest = 1 - mdp.transitions.sum(-1)
+    return jnp.where(rest > _SLACK, rest, 0.0)
+
+
 def expected(mdp: MDP, values: Float[Array, "s"]) -> Float[Array, "s a"]:
     """Return Σ_{s'} p(s' | s, a) V(s'); an ended episode is worth 0. V may be −∞ where nothing is allowed."""
     finite = jnp.isfinite(values)
@@ -154,7 +160,7 @@ def backward_induction(mdp: MDP, horizon: int, *, discount: float | Scalar = 1.0
 
 
 def value_iteration(
-    mdp: MDP, *, discount: float | Scalar, tolerance: float = 1e-6, max_steps: int = 100_000
+    mdp: MDP, *, discount: float | Scalar, tolerance: float = 1e-7, max_steps: int = 100_000
 ) -> Values:
     """Return the optimal values of an episode without a horizon.
 

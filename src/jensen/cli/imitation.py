@@ -11,7 +11,7 @@ import yaml
 
 from jensen.cli.imitation_options import DEFAULTS, DEMONSTRATED, IMITATION, OF_DEMONSTRATOR, SETTINGS
 from jensen.cli.options import flags
-from jensen.cli.runs import IMITATES, damaged, read_config, start_folder, trained, undo
+from jensen.cli.runs import CONTROLS, IMITATES, check_free, damaged, read_config, start_folder, trained, undo
 from jensen.cli.shell import Interrupted, start_jax
 from jensen.errors import InputError
 
@@ -52,6 +52,8 @@ class Plan:
             InputError: It is no imitation.
         """
         plain = read_config(folder)
+        if CONTROLS in plain:
+            raise InputError(f"{folder} holds a run of `jensen control {plain[CONTROLS]}`; go on with that")
         if IMITATES not in plain:
             raise InputError(f"{folder} holds a fit; go on with `jensen fit --resume {folder}`")
         source = plain.pop(IMITATES)
@@ -103,7 +105,7 @@ def imitate(given: dict[str, Any]) -> int:
     folder = Path(given["out"] or f"runs/{options['policy']}-{stem}").expanduser()
     plan = Plan(_lasting(given["source"]), options, folder)
     _check(plan)
-    _check_free(folder, overwrite=given["overwrite"])
+    check_free(folder, overwrite=given["overwrite"])
     return _run(plan, fresh=True)
 
 
@@ -123,17 +125,6 @@ def _check(plan: Plan) -> None:
             )
     elif "env" in plan.options:
         raise InputError(f"--env is for recorded episodes; {plan.source} is where the policy acts already")
-
-
-def _check_free(folder: Path, *, overwrite: bool) -> None:
-    if folder.is_file():
-        raise InputError(f"{folder} is a file, not a folder for a run; choose another --out")
-    if not folder.exists() or not any(folder.iterdir()):
-        return
-    if not (folder / "config.yaml").exists():
-        raise InputError(f"{folder} holds files but no run; choose another --out")
-    if not overwrite:
-        raise InputError(f"{folder} holds a run; choose another --out, or replace it with --overwrite")
 
 
 def _run(plan: Plan, *, fresh: bool) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jensen
+from jensen.cli.control_options import CONTROL, PARTS, check_part, example
 from jensen.cli.options import OPTIONS, Option
 from jensen.errors import InputError, nearest
 
@@ -23,11 +24,13 @@ _EPILOG = """examples:
   jensen fit hmm series.csv --sequence id      rows in order, a column that tells sequences apart
   jensen fit --resume runs/vae-digits          continue bit-exactly after a kill
   jensen imitate jensen/Tree-v0 --policy mdn   learn from demonstrations, act, report
+  jensen control irl jensen/CliffWorld-v0      what does a demonstrator want? also plan, imagine, explore
   jensen gap runs/vae-digits new.csv           how tight is the bound on other data?
 """
 _HELP = {
     "fit": "fit a preset to data; or continue a run",
     "imitate": "learn a policy from demonstrations, and see it act",
+    "control": "plan or learn in a world model, explore, infer a reward",
     "gap": "say where a fitted run's bound on log p(x) is lost",
     "sample": "draw new rows or sequences from a fitted run",
     "report": "write a fitted run's report again",
@@ -36,6 +39,7 @@ _HELP = {
 _WORDS = {
     "fit": "PRESET DATA [options]  or  jensen fit --resume RUN",
     "imitate": "ENV|DATASET [options]  or  jensen imitate --resume RUN",
+    "control": "PART ENV [options]  or  jensen control PART --resume RUN",
     "gap": "RUN [DATA] [--json FILE] [--rows N] [--smoothing] [--seed SEED]",
     "sample": "RUN [--num N] [--steps T] [--at A=1,B=2] [--out FILE] [--seed SEED]",
     "report": "RUN",
@@ -65,15 +69,20 @@ def parse(argv: Sequence[str]) -> tuple[Handler, Given]:
         raise SystemExit(0)
     if words[0] not in commands and not words[0].startswith("-"):
         raise InputError(f"unknown command {words[0]!r}{nearest(words[0], commands)}")
+    if words[0] == "control":
+        check_part(words)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             parsed = parser.parse_args(words)
     except ArgumentError as error:
-        raise InputError(_one_line(str(error), words[0])) from None
+        raise InputError(_one_line(str(error), " ".join(words[: _depth(words)]))) from None
     if parsed.command is None:
         raise InputError(f"{' '.join(words)}: no command; choose one of {', '.join(commands)}")
-    return _handler(parsed.command), dict(vars(parsed[parsed.command]))
+    given = dict(vars(parsed[parsed.command]))
+    if parsed.command == "control":
+        given = dict(vars(given[given["part"]])) | {"part": given["part"]}
+    return _handler(parsed.command), given
 
 
 def _handler(command: str) -> Handler:
@@ -85,6 +94,10 @@ def _handler(command: str) -> Handler:
         from jensen.cli.imitation import imitate
 
         return imitate
+    if command == "control":
+        from jensen.cli.control import control
+
+        return control
     from jensen.cli import inspect
 
     return {"gap": inspect.gap, "sample": inspect.sample, "report": inspect.report, "info": inspect.info}[
@@ -113,6 +126,7 @@ def _parsers() -> tuple[Any, dict[str, Any]]:
     sub = parser.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")
     for name, command in commands.items():
         sub.add_subcommand(name, command, help=_HELP[name])
+    _add_control(commands["control"], make)  # the upper level must stand first
     return parser, commands
 
 
@@ -130,12 +144,7 @@ def _add_fit(parser: Any) -> None:
     parser.add_argument("words", nargs="*", metavar="PRESET DATA", help="what to fit to what, see below")
     parser.add_argument("--preset", help=argparse.SUPPRESS)
     parser.add_argument("--data", help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--config", action="config", metavar="FILE", help="options from a YAML file, as a run keeps them"
-    )
-    for action in parser._actions:
-        if action.dest == "print_config":
-            action.help = argparse.SUPPRESS
+    _add_config(parser)
     parser.add_argument("--resume", metavar="RUN", help="continue an unfinished run with its own options")
     parser.add_argument("--out", metavar="FOLDER", help="the run directory (default runs/PRESET-DATA)")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is already in --out")
@@ -154,6 +163,31 @@ def _add_imitate(parser: Any) -> None:
     parser.add_argument("--out", metavar="FOLDER", help="the run directory (default runs/POLICY-ENV)")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is already in --out")
     _add_options(parser, IMITATION)
+
+
+def _add_control(parser: Any, make: Callable[..., Any]) -> None:
+    parser.epilog = "examples:\n" + "\n".join(f"  {example(part)}" for part in PARTS)
+    sub = parser.add_subcommands(required=False, dest="part", metavar="PART", title="parts")
+    for part, about in PARTS.items():
+        usage = f"jensen control {part} ENV [options]  or  jensen control {part} --resume RUN"
+        own = make(description=about.capitalize() + ".", usage=usage, epilog=f"example:\n  {example(part)}")
+        own.add_argument("source", nargs="?", metavar="ENV", help="an environment, as Gymnasium knows it")
+        own.add_argument("--control", help=argparse.SUPPRESS)
+        own.add_argument("--env", help=argparse.SUPPRESS)
+        _add_config(own)
+        own.add_argument("--resume", metavar="RUN", help="go on with an unfinished run and its own options")
+        own.add_argument("--out", metavar="FOLDER", help=f"the run directory (default runs/{part}-ENV)")
+        own.add_argument("--overwrite", action="store_true", help="replace the run that is already in --out")
+        _add_options(own, CONTROL[part])
+        sub.add_subcommand(part, own, help=about)
+
+
+def _add_config(parser: Any) -> None:
+    about = "options from a YAML file, as a run keeps them"
+    parser.add_argument("--config", action="config", metavar="FILE", help=about)
+    for action in parser._actions:
+        if action.dest == "print_config":
+            action.help = argparse.SUPPRESS
 
 
 def _add_options(parser: Any, options: Mapping[str, Option]) -> None:
@@ -201,19 +235,26 @@ def _add_inspectors(commands: dict[str, Any]) -> None:
 def _config_first(words: list[str]) -> list[str]:
     """Move ``--config FILE`` to the front, so that what is typed wins over what is in the file."""
     moved: list[str] = []
-    while "--config" in words[1:-1]:
-        at = words.index("--config", 1)
+    first = _depth(words)
+    while "--config" in words[first:-1]:
+        at = words.index("--config", first)
         moved += words[at : at + 2]
         del words[at : at + 2]
-    return words[:1] + moved + words[1:]
+    return words[:first] + moved + words[first:]
+
+
+def _depth(words: Sequence[str]) -> int:
+    """Return how many words name the command."""
+    return 2 if words[:1] == ["control"] else 1
 
 
 def _known(command: str) -> list[str]:
     """List the options of a command that has many."""
     from jensen.cli.imitation_options import IMITATION
 
-    options = IMITATION if command == "imitate" else OPTIONS
-    config = ["--config"] if command == "fit" else []
+    name, _, part = command.partition(" ")
+    options = IMITATION if name == "imitate" else CONTROL.get(part, OPTIONS)
+    config = [] if name == "imitate" else ["--config"]
     return [option.flag for option in options.values()] + config + ["--resume", "--out", "--overwrite"]
 
 
@@ -226,7 +267,7 @@ def _one_line(message: str, command: str) -> str:
         return f"the config file has an unknown key {key!r}{hint}"
     if match := re.match(r"unrecognized arguments: (\S+)(.*)", message):
         word = match[1].split("=")[0]
-        if word.startswith("--") and command in ("fit", "imitate"):
+        if word.startswith("--") and command.split()[0] in ("fit", "imitate", "control"):
             return f"unknown option {word}{nearest(word, known)}"
         if command == "fit":
             return f"{word!r} is one word too many; PRESET and DATA come first, options after them"

@@ -21,10 +21,13 @@ OWN = (CONFIG, "metrics.jsonl", "gap.json", "evaluation.json", "report.html")
 IMITATES = "imitate"
 """Key of a config file that makes the run an imitation: where the demonstrations come from."""
 
+CONTROLS = "control"
+"""Key of a config file that makes the run one of ``jensen control``: which part."""
+
 
 @runtime_checkable
 class Described(Protocol):
-    """What a run directory is made for: a fit, or an imitation."""
+    """What a run directory is made for: a fit, an imitation, a part of control."""
 
     @property
     def folder(self) -> Path:
@@ -67,9 +70,14 @@ class Job:
 
         Raises:
             CorruptRunError: There is no run, or its config file is damaged.
-            InputError: It is no fit, but an imitation.
+            InputError: It is no fit, but an imitation, or a run of ``jensen control``.
         """
         plain = read_config(folder)
+        if CONTROLS in plain:
+            raise InputError(
+                f"{folder} holds a run of `jensen control {plain[CONTROLS]}`: look at its report.html, or go "
+                f"on with `jensen control {plain[CONTROLS]} --resume {folder}`"
+            )
         if IMITATES in plain:
             raise InputError(
                 f"{folder} holds an imitation: look at its report.html, go on with `jensen imitate --resume "
@@ -128,6 +136,22 @@ def state(folder: Path) -> State:
     measured = unmeasured or (folder / "gap.json").exists()
     done = measured and (folder / "report.html").exists() and trained(folder)
     return "finished" if done else "unfinished"
+
+
+def check_free(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a place where a new run cannot go.
+
+    Raises:
+        InputError: Something is there already.
+    """
+    if folder.is_file():
+        raise InputError(f"{folder} is a file, not a folder for a run; choose another --out")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / CONFIG).exists():
+        raise InputError(f"{folder} holds files but no run; choose another --out")
+    if not overwrite:
+        raise InputError(f"{folder} holds a run; choose another --out, or replace it with --overwrite")
 
 
 def described(folder: Path) -> Job | None:

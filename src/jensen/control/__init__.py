@@ -17,6 +17,7 @@ from jensen.control.statistics import (
     interquartile_mean,
     wilson,
 )
+from jensen.control.worlds import ModelWorld, ObservedWorld, SeenWorld
 
 __all__ = [
     "ActionSpace",
@@ -28,7 +29,10 @@ __all__ = [
     "Interval",
     "LatentPolicy",
     "MixturePolicy",
+    "ModelWorld",
+    "ObservedWorld",
     "Policy",
+    "SeenWorld",
     "bootstrap",
     "divergence",
     "entropy",
