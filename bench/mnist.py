@@ -153,12 +153,14 @@ def walk(
     run: Path | None = None,
 ) -> fit.Fitted:
     """Take the first steps of a schedule over ``horizon`` steps, from so much of the learning rate."""
-    decay = optax.cosine_decay_schedule(rate * options.learning_rate, horizon, alpha=1e-2)
+    adam = optax.adam(optax.cosine_decay_schedule(rate * options.learning_rate, horizon, alpha=1e-2))
     return fit.gradient(
         start,
         data["train"],
         key=key,
-        optimizer=optax.chain(optax.clip_by_global_norm(options.clip), optax.adam(decay)),
+        optimizer=adam
+        if options.clip is None
+        else optax.chain(optax.clip_by_global_norm(options.clip), adam),
         steps=steps,
         batch_size=options.batch_size,
         batches=fit.DynamicBinarization() if options.binarization == "dynamic" else None,
@@ -193,7 +195,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=int, default=0, help="epochs over which the KL's weight rises to 1")
     parser.add_argument("--tune-epochs", type=int, default=0, help="epochs on five draws after the others")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--clip", type=float, default=float("inf"), help="greatest norm of a gradient")
+    parser.add_argument("--clip", type=float, help="greatest norm of a gradient")
     parser.add_argument("--nll-rows", type=int, default=1000)
     parser.add_argument("--nll-samples", type=int, default=5000)
     parser.add_argument("--gap-rows", type=int, default=0, help="rows of the gap table; 0 leaves it out")

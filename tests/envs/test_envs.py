@@ -233,7 +233,7 @@ def test_bad_input_is_told_in_one_line(call, says):
 
 @pytest.mark.parametrize("id", IDS)
 def test_pictures_show_what_the_scene_holds(id):
-    from jensen.envs import scene as colours
+    from jensen.envs import canvas as colours
 
     env = envs.make(id, render_mode="rgb_array")
     env.reset(seed=1)

@@ -18,23 +18,23 @@ from jensen.envs.base import Demonstrator, Env
 from jensen.envs.demonstrate import demonstrate
 from jensen.envs.make import make
 from jensen.envs.particle import Particle
-from jensen.envs.planar import Planar
 from jensen.envs.scene import Circle, Rectangle, Scene, draw
 from jensen.envs.simulator import Simulator
 from jensen.envs.three_route import ThreeRoute
 from jensen.envs.tree import Tree
+from jensen.envs.walk import Walk
 
 __all__ = [
     "Circle",
     "Demonstrator",
     "Env",
     "Particle",
-    "Planar",
     "Rectangle",
     "Scene",
     "Simulator",
     "ThreeRoute",
     "Tree",
+    "Walk",
     "demonstrate",
     "draw",
     "make",

@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from jensen.envs.actions import clipped
 from jensen.envs.scene import Scene, draw
 from jensen.errors import InputError, nearest
 
@@ -68,13 +69,7 @@ class Env(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         Raises:
             InputError: It has another shape, or entries that are not finite numbers.
         """
-        given = np.asarray(action, np.float64)
-        name = type(self).__name__
-        if given.shape != self.action_space.shape:
-            raise InputError(f"{name}: an action has shape {self.action_space.shape}, not {given.shape}")
-        if not np.isfinite(given).all():
-            raise InputError(f"{name}: action {given.tolist()} is not finite; nothing was done")
-        return np.clip(given, self.action_space.low, self.action_space.high)
+        return clipped(action, self.action_space, type(self).__name__)
 
     def render(self) -> UInt8[np.ndarray, "H W 3"] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the world from above with the path so far; None unless made for ``"rgb_array"``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from jensen.envs.planar import Planar
+from jensen.envs.walk import Walk
 from jensen.envs.scene import Circle, Rectangle
 
 GAPS = {"left": -1.0, "middle": 0.4, "right": 0.85}
@@ -21,7 +21,7 @@ def _wall() -> tuple[Rectangle, ...]:
     )
 
 
-class ThreeRoute(Planar):
+class ThreeRoute(Walk):
     """Walk through one of three gaps in a wall to the goal behind it.
 
     The gaps are at x = −1, 0.4 and 0.85, 0.2 wide; the ways through them are about 3.0, 2.2 and 2.7 long.

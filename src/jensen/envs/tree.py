@@ -7,11 +7,11 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from jensen.envs.planar import Planar
+from jensen.envs.walk import Walk
 from jensen.envs.scene import Circle, Rectangle
 
 
-class Tree(Planar):
+class Tree(Walk):
     """Walk past a round tree that stands between start and goal, on its left or its right.
 
     Demonstrations leave the start at 45° to one side, chosen independently of where exactly they start, go

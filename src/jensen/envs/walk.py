@@ -15,7 +15,7 @@ from jensen.envs.scene import Circle, Rectangle, Scene
 Point = tuple[float, float]
 
 
-class Planar(Env):
+class Walk(Env):
     """A point walks from a start to a goal; touching an obstacle ends the episode as a failure.
 
     The observation is its position (2,), which is the whole state. The action (2,) in [−1, 1]² is the step in
