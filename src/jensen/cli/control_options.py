@@ -1,0 +1,165 @@
+"""Every option of ``jensen control``, part by part: those of fits where they mean the same, and its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jensen.cli.options import OPTIONS, Option, number, one_of, whole
+from jensen.errors import InputError, nearest
+
+PARTS = {
+    "plan": "collect episodes, learn a world model, act by planning in it",
+    "imagine": "collect episodes, learn a world model, learn an actor in it",
+    "explore": "compare bonuses by when they solve a task",
+    "irl": "infer the reward from demonstrations",
+}
+"""What the wing does, and in how few words."""
+
+BONUSES = ("greedy", "counts", "optimistic", "pseudo-counts", "gain")
+"""Ways to explore a table."""
+
+PLANNERS = ("cem", "mppi")
+REWARDS = ("state", "state-action")
+
+_DEMOS, _WORLD, _REWARD, _PLAN, _ACTOR = "demonstrations", "world model", "reward", "planner", "actor"
+_COLLECT, _LEARN, _ACT = "collecting", "learning", "acting"
+
+_POSITIVE = number("a number above 0", lambda value: value > 0)
+_NOT_NEGATIVE = number("a number, 0 or more", lambda value: value >= 0)
+_DISCOUNT = number("a number above 0, at most 1", lambda value: 0 < value <= 1)
+
+
+def _bonuses(written: Any) -> list[str]:
+    parts = written if isinstance(written, list) else str(written).split(",")
+    return [one_of(*BONUSES)(str(part).strip()) for part in parts]
+
+
+def _name(written: Any) -> str:
+    return str(written)
+
+
+def _as(name: str, group: str, help: str | None = None) -> Option:
+    """An option that fits have as well."""
+    known = OPTIONS[name]
+    return Option(name, group, known.metavar, help or known.help, known.read)
+
+
+_SEED = _as("seed", _ACT)
+_EVALUATE = Option("evaluate", _ACT, "M", "episodes it acts in at the end (default 100)", whole(1))
+_IN_A_TABLE = "reward per step this much later counts γ times as much (default {})"
+
+
+def _discount(group: str, default: str) -> Option:
+    return Option("discount", group, "G", f"γ, what one step later is worth (default {default})", _DISCOUNT)
+
+
+_COLLECTED = (
+    Option("episodes", _COLLECT, "N", "episodes of random actions to learn from (default 100)", whole(1)),
+    Option("rounds", _COLLECT, "R", "rounds of acting and learning after that (default 0)", whole(0)),
+    Option("per_round", _COLLECT, "N", "episodes in each round (default 10)", whole(1)),
+    Option(
+        "world",
+        _WORLD,
+        "true|RUN",
+        "act in the environment's own dynamics, or in the world model of a run, instead of learning one",
+        _name,
+    ),
+    _as("latent", _WORLD, "length of z (default 16)"),
+    _as("steps", _WORLD, "gradient steps of the world model (default 2500)"),
+    _as("learning_rate", _WORLD),
+)
+
+PLAN = (
+    *_COLLECTED,
+    Option("planner", _PLAN, "KIND", f"{' or '.join(PLANNERS)} (default cem)", one_of(*PLANNERS)),
+    Option("horizon", _PLAN, "H", "steps looked ahead (default 15)", whole(1)),
+    Option("candidates", _PLAN, "N", "plans tried at once (default 128)", whole(2)),
+    Option(
+        "iterations", _PLAN, "I", "times they are drawn anew around the better ones (default 4)", whole(1)
+    ),
+    Option("temperature", _PLAN, "T", "of the weights exp(return / T) of mppi, reward units", _POSITIVE),
+    _discount(_PLAN, "1"),
+    _EVALUATE,
+    _SEED,
+)
+
+IMAGINE = (
+    *_COLLECTED,
+    Option("horizon", _ACTOR, "H", "steps imagined from each state (default 15)", whole(1)),
+    Option("actor_steps", _ACTOR, "N", "gradient steps of actor and critic (default 3000)", whole(1)),
+    Option("entropy", _ACTOR, "C", "weight of the actor's entropy, reward per nat", _NOT_NEGATIVE),
+    _discount(_ACTOR, "0.99"),
+    _EVALUATE,
+    _SEED,
+)
+
+EXPLORE = (
+    Option(
+        "bonus", _LEARN, "A,B", f"{', '.join(BONUSES)} (default: greedy,counts,optimistic)", _bonuses
+    ),
+    Option("episodes", _LEARN, "N", "episodes of each run (default 1000)", whole(1)),
+    Option("runs", _LEARN, "K", "runs of each, with seeds of their own (default 10)", whole(1)),
+    Option("scale", _LEARN, "C", "weight of the bonus, in units of reward", _NOT_NEGATIVE),
+    _discount(_LEARN, "0.99"),
+    _as("seed", _LEARN),
+)  # fmt: skip
+
+IRL = (
+    Option("demonstrations", _DEMOS, "N", "episodes of the optimal policy (default 10)", whole(1)),
+    Option(
+        "recorded", _DEMOS, "FILE", "recorded episodes instead, observations being states' numbers", _name
+    ),
+    Option("reward", _REWARD, "OF", f"{' or '.join(REWARDS)} (default state)", one_of(*REWARDS)),
+    Option(
+        "temperature",
+        _REWARD,
+        "T",
+        "of the demonstrator's choices, in units of reward (default 1)",
+        _POSITIVE,
+    ),
+    Option("horizon", _REWARD, "H", "steps of an episode (default: the environment's)", whole(1)),
+    _discount(_REWARD, "1"),
+    _as("steps", _REWARD, "gradient steps at most (default 1000)"),
+    _as("learning_rate", _REWARD),
+    _as("seed", _REWARD),
+)
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "plan": {"episodes": 100, "rounds": 0, "planner": "cem", "evaluate": 100, "seed": 0},
+    "imagine": {"episodes": 100, "rounds": 0, "evaluate": 100, "seed": 0},
+    "explore": {"bonus": ["greedy", "counts", "optimistic"], "episodes": 1000, "runs": 10, "seed": 0},
+    "irl": {"seed": 0},
+}
+"""What is used when nobody says, besides the defaults of ``jensen.control``."""
+
+_TABLES = {"plan": PLAN, "imagine": IMAGINE, "explore": EXPLORE, "irl": IRL}
+CONTROL: dict[str, Mapping[str, Option]] = {
+    part: {option.name: option for option in options} for part, options in _TABLES.items()
+}
+"""Options of each part by name, in the order of the help."""
+
+_EXAMPLES = {
+    "plan": "jensen/PixelPendulum-v0",
+    "imagine": "jensen/PixelPendulum-v0",
+    "explore": "jensen/DeepSea-v0",
+    "irl": "jensen/CliffWorld-v0",
+}
+
+
+def example(part: str) -> str:
+    """Return a command that works."""
+    return f"jensen control {part} {_EXAMPLES[part]}"
+
+
+def check_part(words: list[str]) -> None:
+    """Refuse ``jensen control`` with no part, or an unknown one.
+
+    Raises:
+        InputError: With the nearest, or all of them.
+    """
+    part = next(iter(words[1:]), "")
+    if not part:
+        raise InputError(f"which part? {', '.join(PARTS)}; as in `{example('irl')}`")
+    if part not in PARTS and not part.startswith("-"):
+        raise InputError(f"unknown part {part!r}{nearest(part, PARTS)}")
