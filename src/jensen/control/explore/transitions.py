@@ -1,0 +1,179 @@
+"""What bonuses are told, and what they answer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen.datasets import Episodes
+from jensen.errors import InputError
+from jensen.typing import Array, Float, Int, PRNGKey, Scalar, Shaped
+
+
+class Transitions(NamedTuple):
+    """N steps (o_t, a_t, o_{t+1}).
+
+    Attributes:
+        observation: o_t: vectors (N, S), or the codes of states (N,).
+        action: a_t: vectors (N, A), of a Discrete space a one-hot row each, or codes (N,).
+        next_observation: o_{t+1}, as ``observation``.
+        weight: (N,), 1 for steps that happened and 0 for rows that only fill the array: they teach nothing
+            and earn nothing. ``None`` where all happened.
+    """
+
+    observation: Shaped[Any, "n *s"]
+    action: Shaped[Any, "n *a"]
+    next_observation: Shaped[Any, "n *s"]
+    weight: Shaped[Any, "n"] | None = None
+
+    @classmethod
+    def of(cls, episodes: Episodes, num_actions: int | None = None) -> Transitions:
+        """Return all steps of recorded episodes, one after another. Host code.
+
+        Args:
+            episodes: Whatever was recorded.
+            num_actions: Of codes as actions, how many there are: each becomes a one-hot row. None keeps
+                codes.
+
+        Raises:
+            InputError: Codes outside 0..num_actions−1.
+        """
+        seen, after = (
+            np.concatenate([o[part] for o in episodes.observations])
+            for part in (slice(None, -1), slice(1, None))
+        )
+        actions = np.concatenate(episodes.actions)
+        if episodes.discrete and num_actions is not None:
+            if actions.min() < 0 or actions.max() >= num_actions:
+                raise InputError(
+                    f"{episodes.name}: actions are {actions.min()} to {actions.max()}, outside "
+                    f"0..{num_actions - 1}"
+                )
+            actions = np.eye(num_actions, dtype=np.float32)[actions]
+        return cls(seen, actions, after)
+
+    @property
+    def happened(self) -> Float[Array, "n"]:
+        """The weights, ones where there are none."""
+        return jnp.ones(len(self.observation)) if self.weight is None else jnp.asarray(self.weight)
+
+
+class AbstractBonus(eqx.Module):
+    """What an agent gets, besides the reward, for seeing what it does not know.
+
+    Modules are pure: ``update`` returns another one of the same structure and shapes, so both methods can be
+    compiled. A transition's bonus is asked for *before* the bonus has learnt from it.
+    """
+
+    @abstractmethod
+    def bonus(self, transitions: Transitions) -> Float[Array, "n"]:
+        """Return the bonus of each transition, given all that came before, (N,); 0 where the weight is 0."""
+
+    @abstractmethod
+    def update(self, transitions: Transitions, *, key: PRNGKey) -> AbstractBonus:
+        """Return the bonus that has learnt from these transitions too."""
+
+
+class Foresees(AbstractBonus):
+    """A bonus that knows what an action is worth before it is taken: it can be planned with.
+
+    Only then can an agent be drawn to what it never tried.
+    """
+
+    @abstractmethod
+    def ahead(self, observation: Shaped[Array, "*s"], action: Shaped[Array, "*a"]) -> Scalar:
+        """Return the bonus to expect of one action, given all that came before."""
+
+
+class Coded(Foresees):
+    """A bonus over codes of states and actions, for observations that are vectors.
+
+    Args:
+        inner: The bonus over codes.
+        state: An observation (S,) to the code of its cell, like ``GridCells`` or ``jnp.argmax``.
+        action: An action to its code; by default the place of the one in a one-hot row.
+
+    Example:
+        >>> from jensen.control.explore import Counts
+        >>> cells = GridCells(jnp.array([-1.0]), jnp.array([1.0]), (4,))
+        >>> seen = Coded(Counts(cells.num, 2), cells)
+        >>> steps = Transitions(jnp.array([[-0.9], [0.9]]), jnp.eye(2), jnp.zeros((2, 1)))
+        >>> seen = seen.update(steps, key=jax.random.key(0))
+        >>> [round(float(b), 4) for b in seen.bonus(steps)]
+        [0.7071, 0.7071]
+    """
+
+    inner: Foresees
+    state: Callable[[Array], Int[Array, ""]]
+    action: Callable[[Array], Int[Array, ""]] = jnp.argmax
+
+    def bonus(self, transitions: Transitions) -> Float[Array, "n"]:
+        """Return the inner bonus of the cells."""
+        return self.inner.bonus(self._coded(transitions))
+
+    def update(self, transitions: Transitions, *, key: PRNGKey) -> Coded:
+        """Update the inner bonus."""
+        return eqx.tree_at(lambda b: b.inner, self, self.inner.update(self._coded(transitions), key=key))
+
+    def ahead(self, observation: Shaped[Array, "*s"], action: Shaped[Array, "*a"]) -> Scalar:
+        """Return the inner bonus of a cell."""
+        return self.inner.ahead(self.state(observation), self.action(action))
+
+    def _coded(self, transitions: Transitions) -> Transitions:
+        state = jax.vmap(self.state)
+        return Transitions(
+            state(jnp.asarray(transitions.observation)),
+            jax.vmap(self.action)(jnp.asarray(transitions.action)),
+            state(jnp.asarray(transitions.next_observation)),
+            transitions.weight,
+        )
+
+
+class GridCells(eqx.Module):
+    """Equal boxes over a range, the last column running fastest; what lies outside is in the nearest.
+
+    Args:
+        low: Lower ends, (S,).
+        high: Upper ends, (S,).
+        bins: Boxes along each column.
+
+    Raises:
+        InputError: Ends or bins that disagree.
+
+    Example:
+        >>> cells = GridCells(jnp.zeros(2), jnp.ones(2), (10, 5))
+        >>> int(cells(jnp.array([0.95, 0.1])))
+        45
+    """
+
+    low: Float[Array, "s"]
+    high: Float[Array, "s"]
+    bins: tuple[int, ...]
+
+    def __init__(self, low: Any, high: Any, bins: tuple[int, ...]):
+        self.low, self.high = jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
+        self.bins = tuple(bins)
+        fits = self.low.shape == self.high.shape == (len(self.bins),)
+        if not fits or min(self.bins, default=0) < 1 or not bool((self.low < self.high).all()):
+            raise InputError(
+                f"GridCells: ends of shapes {self.low.shape}, {self.high.shape} and {len(self.bins)} numbers "
+                "of bins must agree, each low below its high, each number at least 1"
+            )
+
+    @property
+    def num(self) -> int:
+        """Number of cells."""
+        return int(np.prod(self.bins))
+
+    def __call__(self, observation: Float[Array, "s"]) -> Int[Array, ""]:
+        """Return the number of the cell."""
+        bins = jnp.array(self.bins)
+        place = jnp.floor((observation - self.low) / (self.high - self.low) * bins).astype(jnp.int32)
+        strides = np.concatenate([np.cumprod(self.bins[:0:-1])[::-1], [1]]).astype(np.int32)
+        return (jnp.clip(place, 0, bins - 1) * strides).sum()
