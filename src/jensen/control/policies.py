@@ -68,10 +68,12 @@ class MixturePolicy(ModelPolicy):
         steps = _replan(replan, horizon, ensemble, valid)
         self.choose = choose
         head = MixtureHead(model, choose)
-        super().__init__(Engine(head, valid, horizon, steps, False, ensemble), key=key)
+        engine = Engine(head, valid, horizon, steps, False, ensemble)
+        self._name = _described(engine)
+        super().__init__(engine, key=key)
 
     def __repr__(self) -> str:
-        return f"MixturePolicy({_described(self._engine)}, choose {self.choose!r}, actions {self.space})"
+        return f"MixturePolicy({self._name}, choose {self.choose!r}, actions {self.space})"
 
 
 @final
@@ -139,11 +141,13 @@ class LatentPolicy(ModelPolicy):
         steps = 1 if hold == "step" else _replan(replan, horizon, ensemble, valid)
         self.hold, self.choose, self.latent = hold, choose, latent
         head = LatentHead(model, choose, latent)
-        super().__init__(Engine(head, valid, horizon, steps, hold == "episode", ensemble), key=key)
+        engine = Engine(head, valid, horizon, steps, hold == "episode", ensemble)
+        self._name = _described(engine)
+        super().__init__(engine, key=key)
 
     def __repr__(self) -> str:
         held = f"z held for the {self.hold}" if self.latent == "sample" else "z = 0"
-        return f"LatentPolicy({_described(self._engine)}, {held}, actions {self.space})"
+        return f"LatentPolicy({self._name}, {held}, actions {self.space})"
 
 
 def trained_over(model: Any, horizon: int) -> str:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,45 @@ class Policy(ABC):
         """Return one action a row, (N, S) to (N, ...), the same for the same table."""
 
 
+@runtime_checkable
+class ActsByModel(Protocol):
+    """The pure functions of a policy, which ``ModelPolicy`` compiles; a row an environment.
+
+    What goes on from step to step is a tree with a leaf ``age``, (N,), the steps since each episode began.
+    """
+
+    @property
+    def space(self) -> ActionSpace:
+        """What actions are valid."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Columns of an observation."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """Actions foreseen at once."""
+        ...
+
+    def begun(self, key: PRNGKey, states: Float[Array, "n s"]) -> Any:
+        """Begin one episode a row, each with randomness of its own that does not depend on how many."""
+        ...
+
+    def restarted(self, key: PRNGKey, courses: Any, mask: Bool[Array, "n"]) -> Any:
+        """Begin new episodes where the mask says so."""
+        ...
+
+    def step(self, courses: Any, states: Float[Array, "n s"]) -> tuple[Any, Array]:
+        """Take one step in every environment: how it goes on, and the actions, flat."""
+        ...
+
+    def foresee(self, courses: Any, states: Float[Array, "n s"]) -> Array:
+        """Return the next actions, (N, H, A), flat."""
+        ...
+
+
 class Course(NamedTuple):
     """Where each of N environments is in its episode.
 
@@ -86,6 +125,11 @@ class Engine(NamedTuple):
     replan: int
     hold: bool
     ensemble: Ensemble | None
+
+    @property
+    def width(self) -> int:
+        """Columns of an observation."""
+        return self.head.model.cond_dim
 
     def begin(self, key: PRNGKey, state: Float[Array, "s"]) -> Course:
         """Return the course of an episode that has not begun."""
@@ -137,26 +181,26 @@ class Engine(NamedTuple):
 
     def restarted(self, key: PRNGKey, courses: Course, mask: Bool[Array, "n"]) -> Course:
         """Begin new episodes where the mask says so."""
-        states = jnp.zeros((len(mask), self.head.model.cond_dim))
-        return _where(mask, self.begun(key, states), courses)
+        states = jnp.zeros((len(mask), self.width))
+        return renewed(mask, self.begun(key, states), courses)
 
     def foresee(self, courses: Course, states: Float[Array, "n s"]) -> Array:
         """Return new chunks, (N, H, A), as actions."""
         return self.space.to_action(jax.vmap(self.plan)(courses, states).plan)
 
     def _planned(self, courses: Course, states: Float[Array, "n s"], due: Bool[Array, "n"]) -> Course:
-        return _where(due, jax.vmap(self.plan)(courses, states), courses)
+        return renewed(due, jax.vmap(self.plan)(courses, states), courses)
 
 
 class ModelPolicy(Policy):
     """A policy that acts by a fitted model: compiled once for each number of environments."""
 
-    def __init__(self, engine: Engine, *, key: PRNGKey):
+    def __init__(self, engine: ActsByModel, *, key: PRNGKey):
         check_key(key)
         # closed over, parameters are constants of the compiled program: only the course enters each call
         self._engine = engine
         self._keys = key
-        self._width = engine.head.model.cond_dim
+        self._width = engine.width
         self._step = jax.jit(self._engine.step, donate_argnums=0)
         self._begun: Callable[..., Any] = jax.jit(self._engine.begun)
         self._restarted: Callable[..., Any] = jax.jit(self._engine.restarted)
@@ -254,7 +298,9 @@ class ModelPolicy(Policy):
         return states
 
 
-def _where(mask: Bool[Array, "n"], new: Course, old: Course) -> Course:
+def renewed(mask: Bool[Array, "n"], new: PyTree, old: PyTree) -> PyTree:
+    """Take the rows of one tree where the mask says so, of another elsewhere."""
+
     def pick(a: Array, b: Array) -> Array:
         return jnp.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 

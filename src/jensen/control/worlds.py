@@ -35,7 +35,13 @@ _BLOCK = 64
 
 
 class ObservedWorld(AbstractWorld):
-    """A world whose state is not given but believed, from observations as they come."""
+    """A world whose state is not given but believed, from observations as they come.
+
+    Attributes:
+        observation_dim: Columns of an observation.
+    """
+
+    observation_dim: eqx.AbstractVar[int]
 
     @abstractmethod
     def begin(self) -> PyTree:
