@@ -42,7 +42,7 @@ class Grid:
     """
 
     cells: Int[np.ndarray, "s 2"]
-    moves: Float[np.ndarray, "a 2"] | None = None
+    moves: np.ndarray | None = None
     labels: dict[int, str] = field(default_factory=dict)
 
     @property
