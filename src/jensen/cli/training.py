@@ -25,7 +25,7 @@ from jensen.nets import Frame
 from jensen.typing import PRNGKey
 
 CLIP = 100.0
-"""Norm that gradients over sequences are clipped to, in nats."""
+"""Norm that gradients are clipped to, in nats."""
 
 ROUNDS, WAIT = 20, 300
 """Epochs, and for sequences steps, without a better validation bound that end a fit."""
@@ -102,15 +102,10 @@ def climb(job: Job, prepared: Prepared, *, key: PRNGKey, **more: Any) -> Fitted:
 
 
 def _optimizer(job: Job) -> Any:
-    """Return Adam; over sequences gradients burst now and then, and are clipped."""
+    """Return Adam on clipped gradients: through time and layers they burst now and then."""
     import optax
 
-    adam = optax.adam(job.options["learning_rate"])
-    return (
-        optax.chain(optax.clip_by_global_norm(CLIP), adam)
-        if PRESETS[job.preset].takes == "sequences"
-        else adam
-    )
+    return optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(job.options["learning_rate"]))
 
 
 def _patience(job: Job, prepared: Prepared) -> int:

@@ -20,6 +20,7 @@ from jensen.fit.dynamic import DynamicBinarization
 from jensen.fit.enter import centred, to_device, uncentred
 from jensen.fit.evaluate import Blocks
 from jensen.fit.explain import explain
+from jensen.fit.falls import told
 from jensen.fit.fingerprint import Static, array_digest
 from jensen.fit.lanes import onset
 from jensen.fit.minimize import Outcome, minimize
@@ -142,13 +143,14 @@ class Ready:
     def finish(self, outcome: Outcome) -> Fitted:
         """Put together what a fit returns."""
         state = outcome.state
+        history = told(self.course.history(int(state.step)))
         numbers = {
             "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(self.split.params)),
             "rate": float(state.rate),
         }
         return Fitted(
             uncentred(self.split.join(jax.tree.map(jnp.asarray, self.course.parameters(state))), self.begun),
-            self.course.history(int(state.step)),
+            history,
             outcome.reason or self.ending,
             meta=self.facts | numbers,
         )
