@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -84,13 +85,13 @@ def pendulum(
     return Pendulum(x.astype(np.float32), torques[..., None].astype(np.float32), states, shape)
 
 
-def move(states: np.ndarray, torque: np.ndarray) -> np.ndarray:
+def move(states: Any, torque: Any) -> Any:
     """Return the states one step later.
 
     θ̇' = θ̇ + (3g/2l · sin θ + 3u/ml²) dt, kept within ±8 rad/s, and θ' = θ + θ̇' dt.
 
     Args:
-        states: θ and θ̇, (..., 2).
+        states: θ and θ̇, (..., 2); an array of numpy or of jax, as is what is returned.
         torque: u, (...,), kept within ±2.
 
     References:
@@ -100,11 +101,12 @@ def move(states: np.ndarray, torque: np.ndarray) -> np.ndarray:
         >>> move(np.array([np.pi, 0.0]), np.array(2.0)).round(3).tolist()
         [3.157, 0.3]
     """
+    xp = states.__array_namespace__()
     angle, speed = states[..., 0], states[..., 1]
-    torque = np.clip(torque, -MAX_TORQUE, MAX_TORQUE)
-    push = 1.5 * GRAVITY / LENGTH * np.sin(angle) + 3.0 / (MASS * LENGTH**2) * torque
-    speed = np.clip(speed + push * STEP, -MAX_SPEED, MAX_SPEED)
-    return np.stack([angle + speed * STEP, speed], -1)
+    torque = xp.clip(torque, -MAX_TORQUE, MAX_TORQUE)
+    push = 1.5 * GRAVITY / LENGTH * xp.sin(angle) + 3.0 / (MASS * LENGTH**2) * torque
+    speed = xp.clip(speed + push * STEP, -MAX_SPEED, MAX_SPEED)
+    return xp.stack([angle + speed * STEP, speed], -1)
 
 
 def vectors(states: np.ndarray) -> np.ndarray:
@@ -130,18 +132,20 @@ def render(angle: np.ndarray) -> np.ndarray:
     flat = np.asarray(angle, np.float64).reshape(-1)
     pictures = np.empty((len(flat), SIDE * SIDE), np.float32)
     for start in range(0, len(flat), _BLOCK):
-        pictures[start : start + _BLOCK] = _drawn(flat[start : start + _BLOCK])
+        pictures[start : start + _BLOCK] = drawn(flat[start : start + _BLOCK])
     return pictures.reshape(*np.shape(angle), SIDE * SIDE)
 
 
-def _drawn(angle: np.ndarray) -> np.ndarray:
+def drawn(angle: Any) -> Any:
+    """Return the pictures of angles (N,), numpy's or jax's, row by row from the top, (N, 1024)."""
+    xp = angle.__array_namespace__()
     pixel = 2 * REACH / SIDE
     line = (np.arange(SIDE) + 0.5) * pixel - REACH
     across, up = (grid.reshape(-1).astype(np.float32) for grid in np.meshgrid(line, -line))
-    tip = np.stack([-np.sin(angle), np.cos(angle)], -1).astype(np.float32)
-    along = np.clip(tip[:, :1] * across + tip[:, 1:] * up, 0.0, 1.0)  # nearest point of the rod's axis
-    distance = np.hypot(across - along * tip[:, :1], up - along * tip[:, 1:])
-    return np.clip(0.5 + (HALF_WIDTH - distance) / pixel, 0.0, 1.0)
+    tip = xp.stack([-xp.sin(angle), xp.cos(angle)], -1).astype(xp.float32)
+    along = xp.clip(tip[:, :1] * across + tip[:, 1:] * up, 0.0, 1.0)  # nearest point of the rod's axis
+    distance = xp.hypot(across - along * tip[:, :1], up - along * tip[:, 1:])
+    return xp.clip(0.5 + (HALF_WIDTH - distance) / pixel, 0.0, 1.0)
 
 
 def _torques(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:

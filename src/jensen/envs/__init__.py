@@ -15,23 +15,36 @@ except ImportError:
     raise MissingExtraError("jensen.envs needs Gymnasium: pip install 'jensen[rl]'") from None
 
 from jensen.envs.base import Demonstrator, Env
+from jensen.envs.canvas import Circle, Rectangle
+from jensen.envs.cliff_world import CliffWorld
+from jensen.envs.deep_sea import DeepSea
 from jensen.envs.demonstrate import demonstrate
 from jensen.envs.make import make
 from jensen.envs.particle import Particle
-from jensen.envs.scene import Circle, Rectangle, Scene, draw
+from jensen.envs.pixel_pendulum import PixelPendulum
+from jensen.envs.scene import Scene, draw
+from jensen.envs.simulated import SimulatorEnv, SimulatorVectorEnv
 from jensen.envs.simulator import Simulator
+from jensen.envs.tabular import TabularSimulator
 from jensen.envs.three_route import ThreeRoute
 from jensen.envs.tree import Tree
 from jensen.envs.walk import Walk
+from jensen.envs.worlds import WORLDS
 
 __all__ = [
     "Circle",
+    "CliffWorld",
+    "DeepSea",
     "Demonstrator",
     "Env",
     "Particle",
+    "PixelPendulum",
     "Rectangle",
     "Scene",
     "Simulator",
+    "SimulatorEnv",
+    "SimulatorVectorEnv",
+    "TabularSimulator",
     "ThreeRoute",
     "Tree",
     "Walk",
@@ -49,6 +62,16 @@ _MEMBERS = {
 for _id, (_entry, _steps) in _MEMBERS.items():
     if _id not in _gymnasium.registry:
         _gymnasium.register(_id, entry_point=_entry, max_episode_steps=_steps)
+
+for _name, _world in WORLDS.items():
+    if f"jensen/{_name}-v0" not in _gymnasium.registry:
+        _gymnasium.register(
+            f"jensen/{_name}-v0",
+            entry_point="jensen.envs.worlds:single",
+            vector_entry_point="jensen.envs.worlds:many",
+            max_episode_steps=_world.max_steps,
+            kwargs={"world": _name},
+        )
 
 
 def __dir__() -> list[str]:

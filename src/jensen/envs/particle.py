@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jensen.envs.base import Demonstrator, Env
-from jensen.envs.scene import Circle, Rectangle, Scene
+from jensen.envs.canvas import Circle, Rectangle
+from jensen.envs.scene import Scene
 from jensen.errors import InputError
 
 STIFFNESS, DAMPING = 10.0, 5.0

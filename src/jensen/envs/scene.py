@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jensen.envs.canvas import AGENT, GOALS, OBSTACLE, PATH, START, Canvas, Edge
-
-
-@dataclass(frozen=True)
-class Circle:
-    """A disc: centre (x, y) and radius, in the world's units."""
-
-    x: float
-    y: float
-    radius: float
-
-
-@dataclass(frozen=True)
-class Rectangle:
-    """An upright rectangle between two corners, in the world's units."""
-
-    left: float
-    bottom: float
-    right: float
-    top: float
+from jensen.envs.canvas import AGENT, GOALS, OBSTACLE, PATH, START, Canvas, Circle, Rectangle
 
 
 class Scene(TypedDict):
@@ -59,15 +39,14 @@ def draw(
     Returns:
         Red, green and blue, row 0 at the top of the world.
     """
-    b, start = scene["bounds"], scene["start"]
-    canvas = Canvas(Edge(b.left, b.bottom, b.right, b.top), size)
-    canvas.disc(start.x, start.y, start.radius, START)
+    canvas = Canvas(scene["bounds"], size)
+    canvas.disc(scene["start"], START)
     for goal, colour in zip(scene["goals"], GOALS[-len(scene["goals"]) :], strict=True):
-        canvas.disc(goal.x, goal.y, goal.radius, colour)
+        canvas.disc(goal, colour)
     for circle in scene["circles"]:
-        canvas.disc(circle.x, circle.y, circle.radius, OBSTACLE)
-    for r in scene["rectangles"]:
-        canvas.box(r.left, r.bottom, r.right, r.top, OBSTACLE)
+        canvas.disc(circle, OBSTACLE)
+    for rectangle in scene["rectangles"]:
+        canvas.box(rectangle, OBSTACLE)
     canvas.line(path, 0.8 * canvas.pixel, PATH)
-    canvas.disc(float(path[-1, 0]), float(path[-1, 1]), agent, AGENT)
+    canvas.disc(Circle(float(path[-1, 0]), float(path[-1, 1]), agent), AGENT)
     return canvas.array()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from jensen.envs.canvas import Circle, Rectangle
 from jensen.envs.walk import Walk
-from jensen.envs.scene import Circle, Rectangle
 
 GAPS = {"left": -1.0, "middle": 0.4, "right": 0.85}
 HALF_GAP, HALF_WALL, EDGE = 0.1, 0.1, 1.25

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from jensen.envs.canvas import Circle, Rectangle
 from jensen.envs.walk import Walk
-from jensen.envs.scene import Circle, Rectangle
 
 
 class Tree(Walk):
