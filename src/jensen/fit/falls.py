@@ -36,8 +36,8 @@ class Fall(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"the bound fell from {self.before:.4g} to {self.lowest:.4g} nats at step {self.step:,} and stood "
-            f"at {self.after:.4g} in the end: clip the gradients, optimizer=optax.chain("
+            f"the bound fell from {self.before:.4g} to {self.lowest:.4g} nats at step {self.step:,} and was "
+            f"{self.after:.4g} in the end: clip the gradients, optimizer=optax.chain("
             "optax.clip_by_global_norm(10.0), ...), or lower the learning rate"
         )
 
