@@ -201,6 +201,7 @@ def test_minari_by_a_stand_in(monkeypatch: pytest.MonkeyPatch):
     seen = [{"b": RNG.normal(size=(n, 2)), "a": np.arange(n)} for n in (3, 5)]
     data = types.SimpleNamespace(
         action_space=Discrete(),
+        observation_space=None,
         iterate_episodes=lambda: [episode(i, len(o["a"]), o) for i, o in enumerate(seen)],
     )
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from jensen.control.collect_envs import Copies
+from jensen.control.collect_loop import play
 from jensen.control.policy import Policy
+from jensen.control.replay_episode import recorded
 from jensen.datasets import Episodes
 from jensen.errors import InputError, MissingExtraError, nearest
 
@@ -53,28 +56,15 @@ def record(
         raise InputError(
             f"record: {type(policy).__name__} is neither a policy nor a function of observations"
         )
-    copies = [make() for _ in range(1 if single else min(episodes, COPIES))]
-    runs: list[_Run] = []
+    made = [make() for _ in range(1 if single else min(episodes, COPIES))]
+    envs = Copies(made, name, owned=not single, vectors=True)
     try:
-        for first in range(0, episodes, len(copies)):
-            part = copies[: episodes - first]
-            runs += _together(part, policy, [seed + first + i for i in range(len(part))], name, max_steps)
+        played = sorted(
+            play(envs, policy, seed=seed, max_steps=max_steps, episodes=episodes), key=lambda pair: pair[0]
+        )
     finally:
-        if not single:
-            for copy in copies:
-                copy.close()
-    known = any(run.success is not None for run in runs)
-    modes = tuple(run.mode or "" for run in runs) if any(run.mode is not None for run in runs) else ()
-    return Episodes(
-        tuple(np.stack(run.observations) for run in runs),
-        tuple(np.stack(run.actions) for run in runs),
-        tuple(np.array(run.rewards) for run in runs),
-        np.array([run.terminated for run in runs]),
-        np.array([run.truncated for run in runs]),
-        modes=modes,
-        successes=np.array([bool(run.success) for run in runs]) if known else None,
-        name=name,
-    )
+        envs.close()
+    return recorded([episode for _, episode in played], name)
 
 
 def maker(env: Any) -> tuple[Callable[[], Any], str, bool]:
@@ -111,70 +101,3 @@ def _known(name: str, gymnasium: Any) -> None:
         bare = name.split("/")[-1].lower()
         close = next((known for known in gymnasium.registry if known.split("/")[-1].lower() == bare), name)
         raise InputError(f"no environment {name!r} is registered{nearest(close, list(gymnasium.registry))}")
-
-
-class _Run:
-    """One episode as it happens."""
-
-    def __init__(self, observation: np.ndarray):
-        self.observations = [observation]
-        self.actions: list[np.ndarray] = []
-        self.rewards: list[float] = []
-        self.terminated = self.truncated = False
-        self.success: bool | None = None
-        self.mode: str | None = None
-
-    @property
-    def done(self) -> bool:
-        return self.terminated or self.truncated
-
-    def take(self, env: Any, action: Any, max_steps: int) -> Any:
-        observation, reward, terminated, truncated, info = env.step(action)
-        self.actions.append(np.asarray(action))
-        self.rewards.append(float(reward))
-        self.terminated = bool(terminated)
-        self.truncated = bool(truncated) or (not terminated and len(self.actions) >= max_steps)
-        if self.done:
-            self.success = None if "is_success" not in info else bool(info["is_success"])
-            self.mode = None if "mode" not in info else str(info["mode"])
-        return observation
-
-
-def _together(envs: list[Any], policy: Any, seeds: list[int], name: str, max_steps: int) -> list[_Run]:
-    """Run one episode in each environment."""
-    runs = [
-        _Run(_vector(env.reset(seed=seed)[0], name, seed, 0)) for env, seed in zip(envs, seeds, strict=True)
-    ]
-    act = policy
-    if isinstance(policy, Policy):
-        policy.reset(num_envs=len(envs))
-        act = policy.select_action
-    while not all(run.done for run in runs):
-        actions = act(np.stack([run.observations[-1] for run in runs]))
-        for env, run, action, seed in zip(envs, runs, actions, seeds, strict=True):
-            if not run.done:
-                seen = run.take(env, action, max_steps)
-                run.observations.append(_vector(seen, name, seed, len(run.actions)))
-    return runs
-
-
-def _vector(observation: Any, name: str, seed: int, step: int) -> np.ndarray:
-    if isinstance(observation, dict | tuple):
-        raise InputError(
-            f"{name}: observations are a {type(observation).__name__}; wrap the environment in "
-            "gymnasium.wrappers.FlattenObservation"
-        )
-    values = np.asarray(observation)
-    if values.ndim != 1:
-        raise InputError(
-            f"{name}: an observation has shape {values.shape}, vectors are expected; wrap the environment in "
-            "gymnasium.wrappers.FlattenObservation"
-        )
-    if not np.isfinite(values).all():
-        column = int(np.argmax(~np.isfinite(values)))
-        raise InputError(
-            f"{name}: the observation after step {step} of the episode with seed {seed} is not finite (entry "
-            f"{column} is {values[column]}); stopped"
-        )
-    # a copy: some environments hand out the array they go on writing to
-    return np.array(values, np.float32 if values.dtype.kind != "f" else values.dtype)

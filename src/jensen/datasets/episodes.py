@@ -10,7 +10,7 @@ from jensen.datasets.sequences import Sequences, padded
 from jensen.errors import InputError, MissingExtraError
 
 
-def minari_episodes(dataset_id: str, given: str) -> tuple[list[Any], Any]:
+def minari_episodes(dataset_id: str, given: str) -> tuple[list[Any], Any, Any]:
     """Open a Minari data set; one that is not on this machine is downloaded, as Minari does it.
 
     Args:
@@ -18,7 +18,7 @@ def minari_episodes(dataset_id: str, given: str) -> tuple[list[Any], Any]:
         given: Names the source in errors.
 
     Returns:
-        Its episodes, and its space of actions.
+        Its episodes, and its spaces of actions and of observations.
 
     Raises:
         MissingExtraError: Minari is not installed.
@@ -33,7 +33,7 @@ def minari_episodes(dataset_id: str, given: str) -> tuple[list[Any], Any]:
     try:
         data = minari.load_dataset(dataset_id, download=True)
         episodes = list(data.iterate_episodes())
-        actions = data.action_space
+        actions, seen = data.action_space, data.observation_space
     except ImportError as error:  # storage backends are extras of Minari's own
         raise MissingExtraError(f"{given}: {' '.join(str(error).split())}") from None
     except Exception as error:  # Minari, Gymnasium and the remote raise a dozen types
@@ -43,7 +43,7 @@ def minari_episodes(dataset_id: str, given: str) -> tuple[list[Any], Any]:
         ) from None
     if not episodes:
         raise InputError(f"{given}: no episodes; there is nothing to fit")
-    return episodes, actions
+    return episodes, actions, seen
 
 
 def read_minari(dataset_id: str, given: str) -> Sequences:
@@ -60,7 +60,7 @@ def read_minari(dataset_id: str, given: str) -> Sequences:
         MissingExtraError: Minari is not installed.
         InputError: There is no such data set, or it cannot be read as sequences of numbers.
     """
-    episodes, actions = minari_episodes(dataset_id, given)
+    episodes, actions, _ = minari_episodes(dataset_id, given)
     seen = [joined(episode.observations, "x", given) for episode in episodes]
     done = [_acted(episode.actions, actions, given) for episode in episodes]
     shape = seen[0].shape[1:]

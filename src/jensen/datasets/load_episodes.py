@@ -172,7 +172,7 @@ def _unpad(values: Any, lengths: np.ndarray, which: str, what: str) -> list[np.n
 
 
 def _from_minari(dataset_id: str, given: str, name: str | None) -> Episodes:
-    episodes, space = minari_episodes(dataset_id, given)
+    episodes, space, _ = minari_episodes(dataset_id, given)
     discrete = type(space).__name__ == "Discrete"
     acts = [np.asarray(e.actions) if discrete else joined(e.actions, "a", given) for e in episodes]
     return Episodes(
