@@ -16,12 +16,16 @@ except ImportError:
 
 from jensen.envs.base import Demonstrator, Env
 from jensen.envs.canvas import Circle, Rectangle
+from jensen.envs.cart_pole import CartPoleSwingUp
 from jensen.envs.cliff_world import CliffWorld
 from jensen.envs.deep_sea import DeepSea
 from jensen.envs.demonstrate import demonstrate
 from jensen.envs.make import make
+from jensen.envs.mountain_car import SparseMountainCar, SparseMountainCarContinuous
+from jensen.envs.noisy_tv import NoisyTV
 from jensen.envs.particle import Particle
 from jensen.envs.pixel_pendulum import PixelPendulum
+from jensen.envs.planar import Planar
 from jensen.envs.scene import Scene, draw
 from jensen.envs.simulated import SimulatorEnv, SimulatorVectorEnv
 from jensen.envs.simulator import Simulator
@@ -32,18 +36,23 @@ from jensen.envs.walk import Walk
 from jensen.envs.worlds import WORLDS
 
 __all__ = [
+    "CartPoleSwingUp",
     "Circle",
     "CliffWorld",
     "DeepSea",
     "Demonstrator",
     "Env",
+    "NoisyTV",
     "Particle",
     "PixelPendulum",
+    "Planar",
     "Rectangle",
     "Scene",
     "Simulator",
     "SimulatorEnv",
     "SimulatorVectorEnv",
+    "SparseMountainCar",
+    "SparseMountainCarContinuous",
     "TabularSimulator",
     "ThreeRoute",
     "Tree",

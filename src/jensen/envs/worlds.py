@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from jensen.envs.cart_pole import CartPoleSwingUp
 from jensen.envs.cliff_world import CliffWorld
 from jensen.envs.deep_sea import DeepSea
+from jensen.envs.mountain_car import SparseMountainCar, SparseMountainCarContinuous
+from jensen.envs.noisy_tv import NoisyTV
 from jensen.envs.pixel_pendulum import PixelPendulum
+from jensen.envs.planar import Planar
 from jensen.envs.simulated import SimulatorEnv, SimulatorVectorEnv
 from jensen.envs.simulator import Simulator
 
 WORLDS: dict[str, Any] = {
-    "PixelPendulum": PixelPendulum,
-    "DeepSea": DeepSea,
-    "CliffWorld": CliffWorld,
+    world.__name__: world
+    for world in (
+        PixelPendulum,
+        Planar,
+        DeepSea,
+        CliffWorld,
+        NoisyTV,
+        SparseMountainCar,
+        SparseMountainCarContinuous,
+        CartPoleSwingUp,
+    )
 }
 """Name -> class; its id is jensen/NAME-v0."""
 
