@@ -6,6 +6,8 @@ those that know what an action is worth before it is taken also have ``ahead(obs
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from jensen.control.explore.counts import Counts
 from jensen.control.explore.density import AbstractOnlineDensity, Climbed, Empirical, Refitted
 from jensen.control.explore.ensemble_table import TableDisagreement
@@ -26,13 +28,19 @@ from jensen.control.explore.predictors import (
     dynamics,
 )
 from jensen.control.explore.pseudo import PseudoCounts, gain_count, pseudo_count
+from jensen.control.explore.study import METHODS, Study, episodes_to_solve, study
 from jensen.control.explore.tabular import Enumerated, Learnt, QLearner, TableWorld, enumerated, learn
 from jensen.control.explore.transitions import AbstractBonus, Coded, Foresees, GridCells, Transitions
 from jensen.control.explore.variational import VariationalGain, exact_gain, newton_step, second_order_gain
 
+if TYPE_CHECKING:
+    from jensen.control.explore.vector_env import BonusVecEnv
+
 __all__ = [
+    "METHODS",
     "AbstractBonus",
     "AbstractOnlineDensity",
+    "BonusVecEnv",
     "Climbed",
     "Coded",
     "Counts",
@@ -53,6 +61,7 @@ __all__ = [
     "QLearner",
     "RandomNetworkDistillation",
     "Refitted",
+    "Study",
     "TableDisagreement",
     "TableWorld",
     "Transitions",
@@ -62,13 +71,23 @@ __all__ = [
     "dirichlet_information",
     "dynamics",
     "enumerated",
+    "episodes_to_solve",
     "exact_gain",
     "gain_count",
     "learn",
     "newton_step",
     "pseudo_count",
     "second_order_gain",
+    "study",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "BonusVecEnv":  # Gymnasium is imported when the wrapper is asked for
+        from jensen.control.explore.vector_env import BonusVecEnv
+
+        return BonusVecEnv
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

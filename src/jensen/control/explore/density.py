@@ -7,6 +7,7 @@ from abc import abstractmethod
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jensen.control.explore.checks import at_least, positive
 from jensen.control.explore.online import Memory, Online
@@ -73,7 +74,7 @@ class Empirical(AbstractOnlineDensity):
                 f"prior={prior:g} must not be negative"
             )
         self.sizes, self.groups = tuple(sizes), groups
-        cells = [int(jnp.prod(jnp.array([sizes[i] for i in group]))) for group in groups]
+        cells = [int(np.prod([sizes[i] for i in group])) for group in groups]
         self.counts = tuple(jnp.full(num, float(prior)) for num in cells)
 
     def log_prob(self, x: Float[Array, "d"]) -> Scalar:
