@@ -173,7 +173,7 @@ def act(
     return Act(acted(space, y), log_prob, entropy(actor, space, features, y, log_prob))
 
 
-def acted(space: ActionSpace, y: Float[Array, "a"]) -> Float[Array, "a"]:
+def acted(space: ActionSpace, y: Float[Array, "c"]) -> Float[Array, "a"]:
     """Return an actor's row as worlds read actions."""
     if isinstance(space, DiscreteActions):
         return jax.nn.one_hot(y[0].astype(jnp.int32), space.n)

@@ -99,8 +99,7 @@ def climb(
         key: Randomness of batches and paths.
     """
     num = len(jax.tree.leaves(starts)[0])
-    whole: Any = learner
-    split = Split.of(whole, _networks)
+    split = Split.of(learner, _networks)
     split.check_trainable()
     loss = ImagineLoss(split.static, Static(space), how, unit)
     program = Program(loss, Static(_optimizer(how)), SomeRows(min(how.batch_size, num)))

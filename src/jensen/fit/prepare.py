@@ -77,8 +77,8 @@ class Split:
     static: Static
 
     @classmethod
-    def of(cls, inference: Inference, trainable: Trainable | None = None) -> Split:
-        """Split once; the parts are put together again inside the compiled program.
+    def of(cls, inference: Any, trainable: Callable[[Any], Any] | None = None) -> Split:
+        """Split once an inference, or whatever else is trained; put together again in the compiled program.
 
         Raises:
             InputError: If ``trainable`` does not pick parts of the inference.
