@@ -9,7 +9,7 @@ from jensen.control.imitation import Imitation, imitate, load_policy
 from jensen.control.plan import CEM, MPPI, FromMean, FromSamples, Planner
 from jensen.control.policies import LatentPolicy, MixturePolicy
 from jensen.control.policy import Policy
-from jensen.control.replay import Replay, Transitions
+from jensen.control.replay import Replay
 from jensen.control.replay_episode import Episode
 from jensen.control.rollouts import record
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions
@@ -45,7 +45,6 @@ __all__ = [
     "Policy",
     "Replay",
     "SeenWorld",
-    "Transitions",
     "UniformPolicy",
     "bootstrap",
     "collect",

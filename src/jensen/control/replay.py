@@ -23,7 +23,7 @@ SPILL = 2**26
 """Bytes held in memory before they are written, where there is a folder."""
 
 
-class Transitions(NamedTuple):
+class Steps(NamedTuple):
     """Single steps of all episodes, one after another.
 
     Attributes:
@@ -319,7 +319,7 @@ class Replay:
         new.expect(space, layout)
         return new.extend(episodes)
 
-    def transitions(self) -> Transitions:
+    def transitions(self) -> Steps:
         """Return single steps, for learners that look at no more; copies in the environment's types.
 
         Raises:
@@ -330,7 +330,7 @@ class Replay:
         last = np.cumsum([len(e) for e in each]) - 1
         terminated, truncated = np.zeros((2, self._steps), bool)
         terminated[last], truncated[last] = [e.terminated for e in each], [e.truncated for e in each]
-        return Transitions(
+        return Steps(
             np.concatenate([e.observations[:-1] for e in each]),
             np.concatenate([e.actions for e in each]),
             np.concatenate([e.rewards for e in each]),

@@ -117,7 +117,7 @@ def read_shard(path: Path) -> list[Episode]:
     return episodes
 
 
-def _ends(episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
+def _ends(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Return what is known of each episode besides its steps; −1 where nothing is."""
     return {
         "lengths": np.array([len(episode) for episode in episodes]),
