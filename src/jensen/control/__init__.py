@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from jensen.control.actors import Pathwise, Score
 from jensen.control.collect import collect
 from jensen.control.ensemble import Ensemble
 from jensen.control.evaluation import Evaluation, evaluate
+from jensen.control.imagine import Imagined, imagine, load_imagined
+from jensen.control.imagine_loss import ActorCritic
+from jensen.control.imagine_policy import ActorPolicy
 from jensen.control.imitation import Imitation, imitate, load_policy
 from jensen.control.plan import CEM, MPPI, FromMean, FromSamples, Planner
 from jensen.control.policies import LatentPolicy, MixturePolicy
@@ -28,6 +32,8 @@ __all__ = [
     "CEM",
     "MPPI",
     "ActionSpace",
+    "ActorCritic",
+    "ActorPolicy",
     "BoxActions",
     "DiscreteActions",
     "Ensemble",
@@ -35,15 +41,18 @@ __all__ = [
     "Evaluation",
     "FromMean",
     "FromSamples",
+    "Imagined",
     "Imitation",
     "Interval",
     "LatentPolicy",
     "MixturePolicy",
     "ModelWorld",
     "ObservedWorld",
+    "Pathwise",
     "Planner",
     "Policy",
     "Replay",
+    "Score",
     "SeenWorld",
     "UniformPolicy",
     "bootstrap",
@@ -51,8 +60,10 @@ __all__ = [
     "divergence",
     "entropy",
     "evaluate",
+    "imagine",
     "imitate",
     "interquartile_mean",
+    "load_imagined",
     "load_policy",
     "record",
     "wilson",
