@@ -22,7 +22,7 @@ from jensen.report.control_maps import Grid, Layer, cloud, maps
 from jensen.report.control_returns import Curve, band, optimism, returns, solved
 
 CELLS = np.stack(np.divmod(np.arange(12), 4), 1)
-MOVES = np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])
+MOVES = np.broadcast_to(np.array([[0, 1], [1, 0], [0, -1], [-1, 0]]), (12, 4, 2))
 
 
 def test_bands_are_those_of_the_bootstrap():
@@ -58,7 +58,7 @@ def test_optimism_is_said_with_its_direction():
 
 
 def test_values_lie_where_the_states_are():
-    grid = Grid(np.array([[0, 1], [1, 0], [-1, -1]]), MOVES)
+    grid = Grid(np.array([[0, 1], [1, 0], [-1, -1]]), MOVES[:3])
     assert grid.shape == (2, 2)
     np.testing.assert_array_equal(grid.painted(np.array([3.0, 4.0, 5.0])), [[np.nan, 3], [4, np.nan]])
     values = np.array([[1.0, -np.inf], [2.0, 6.0]])

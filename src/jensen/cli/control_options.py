@@ -16,7 +16,7 @@ PARTS = {
 }
 """What the wing does, and in how few words."""
 
-BONUSES = ("greedy", "counts", "optimistic", "pseudo-counts", "gain")
+BONUSES = ("greedy", "counts", "untried", "optimistic", "pseudo-counts", "gain", "disagreement")
 """Ways to explore a table."""
 
 PLANNERS = ("cem", "mppi")
@@ -27,12 +27,28 @@ _COLLECT, _LEARN, _ACT = "collecting", "learning", "acting"
 
 _POSITIVE = number("a number above 0", lambda value: value > 0)
 _NOT_NEGATIVE = number("a number, 0 or more", lambda value: value >= 0)
+_SHARE = number("a number above 0, at most 1", lambda value: 0 < value <= 1)
 _DISCOUNT = number("a number above 0, at most 1", lambda value: 0 < value <= 1)
 
 
 def _bonuses(written: Any) -> list[str]:
     parts = written if isinstance(written, list) else str(written).split(",")
     return [one_of(*BONUSES)(str(part).strip()) for part in parts]
+
+
+def _settings(written: Any) -> dict[str, Any]:
+    """Read names and values like size=20,stochastic=true."""
+    import yaml
+
+    if isinstance(written, Mapping):
+        return dict(written)
+    pairs = [part.partition("=") for part in str(written).split(",")]
+    if not all(name.strip().isidentifier() and sign and value for name, sign, value in pairs):
+        raise ValueError("it must be names and values like size=20,stochastic=true")
+    try:
+        return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
+    except yaml.YAMLError:
+        raise ValueError("it must be names and values like size=20,stochastic=true") from None
 
 
 def _name(written: Any) -> str:
@@ -47,7 +63,9 @@ def _as(name: str, group: str, help: str | None = None) -> Option:
 
 _SEED = _as("seed", _ACT)
 _EVALUATE = Option("evaluate", _ACT, "M", "episodes it acts in at the end (default 100)", whole(1))
-_IN_A_TABLE = "reward per step this much later counts γ times as much (default {})"
+_WITH = Option(
+    "with", "environment", "A=1,B=2", "options of the environment, as its page names them", _settings
+)
 
 
 def _discount(group: str, default: str) -> Option:
@@ -95,13 +113,19 @@ IMAGINE = (
 )
 
 EXPLORE = (
-    Option(
-        "bonus", _LEARN, "A,B", f"{', '.join(BONUSES)} (default: greedy,counts,optimistic)", _bonuses
-    ),
-    Option("episodes", _LEARN, "N", "episodes of each run (default 1000)", whole(1)),
+    Option("bonus", _LEARN, "A,B", f"{', '.join(BONUSES)} (default greedy,counts,optimistic)", _bonuses),
+    Option("episodes", _LEARN, "N", "episodes of each run (default 2000)", whole(1)),
     Option("runs", _LEARN, "K", "runs of each, with seeds of their own (default 10)", whole(1)),
-    Option("scale", _LEARN, "C", "weight of the bonus, in units of reward", _NOT_NEGATIVE),
-    _discount(_LEARN, "0.99"),
+    Option("scale", _LEARN, "C", "bonus of what was never tried, in units of reward (default 1)", _POSITIVE),
+    Option("epsilon", _LEARN, "E", "share of random actions of greedy (default 0.1)", _SHARE),
+    Option(
+        "learning_rate",
+        _LEARN,
+        "RATE",
+        "share of the way to each target (default 1, or 0.2 in a world of chance)",
+        _SHARE,
+    ),
+    _discount(_LEARN, "1"),
     _as("seed", _LEARN),
 )  # fmt: skip
 
@@ -128,14 +152,20 @@ IRL = (
 DEFAULTS: dict[str, dict[str, Any]] = {
     "plan": {"episodes": 100, "rounds": 0, "planner": "cem", "evaluate": 100, "seed": 0},
     "imagine": {"episodes": 100, "rounds": 0, "evaluate": 100, "seed": 0},
-    "explore": {"bonus": ["greedy", "counts", "optimistic"], "episodes": 1000, "runs": 10, "seed": 0},
+    "explore": {
+        "bonus": ["greedy", "counts", "optimistic"],
+        "episodes": 1000,
+        "runs": 10,
+        "scale": 1.0,
+        "seed": 0,
+    },
     "irl": {"seed": 0},
 }
 """What is used when nobody says, besides the defaults of ``jensen.control``."""
 
 _TABLES = {"plan": PLAN, "imagine": IMAGINE, "explore": EXPLORE, "irl": IRL}
 CONTROL: dict[str, Mapping[str, Option]] = {
-    part: {option.name: option for option in options} for part, options in _TABLES.items()
+    part: {option.name: option for option in (*options, _WITH)} for part, options in _TABLES.items()
 }
 """Options of each part by name, in the order of the help."""
 

@@ -37,7 +37,7 @@ class Grid:
 
     Attributes:
         cells: Row and column of each state, (S, 2), row 0 at the top; negative for a state that lies nowhere.
-        moves: Rows and columns each action leads on, (A, 2), as far as that can be said.
+        moves: Rows and columns each action is meant to lead on, (S, A, 2); None where nobody says.
         labels: Letters to write into cells, by state: the start, the goal.
     """
 
@@ -146,12 +146,11 @@ def _arrows(ax: Axes, policy: np.ndarray, grid: Grid) -> None:
     assert grid.moves is not None
     there = np.flatnonzero((grid.cells >= 0).all(1))
     rows, columns = grid.cells[there].T
-    for action, (down, right) in enumerate(np.asarray(grid.moves, np.float64)):
+    for action in range(policy.shape[1]):
+        down, right = np.asarray(grid.moves, np.float64)[there, action].T
         size = np.hypot(down, right)
-        share = np.where(policy[there, action] > LEAST, policy[there, action], np.nan)
-        if not size:
-            continue
-        length = 0.42 * share / size
+        share = np.where((policy[there, action] > LEAST) & (size > 0), policy[there, action], np.nan)
+        length = 0.42 * share / np.maximum(size, 1e-9)
         drawn = ax.quiver(
             columns, rows, right * length, down * length, angles="xy", scale_units="xy", scale=1.0,
             width=0.006, headwidth=4, headlength=4, headaxislength=3.6, minlength=0,

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 MANY_COLUMNS = 12
 
+Mixture: TypeAlias = models.GaussianMixture | models.StudentMixture
+"""Mixtures whose components are drawn as ellipses."""
+
 
 def member(model: Any, view: View) -> blocks.Section | None:
     """Return what this kind of model has to show of itself."""
     if isinstance(model, models.Decoder):
         return None
-    if isinstance(model, models.GaussianMixture):
+    if isinstance(model, Mixture):
         return blocks.Section("components", "Components", _mixture(model, view))
     if isinstance(model, models.FactorAnalysis | models.ProbabilisticPCA):
         return blocks.Section("loadings", "Loadings", _loadings(model, view))
@@ -37,9 +40,11 @@ def names_of(view: View, dim: int) -> list[str]:
     return list(view.data.columns) if view.data is not None else [f"x{i + 1}" for i in range(dim)]
 
 
-def covariances(model: models.GaussianMixture) -> np.ndarray:
-    """Write any structure's covariances in full, (K, D, D)."""
-    values, (count, dim) = np.asarray(model.covariances, np.float64), model.means.shape
+def covariances(model: Mixture) -> np.ndarray:
+    """Write any structure's covariances, of t laws their scale matrices, in full, (K, D, D)."""
+    heavy = isinstance(model, models.StudentMixture)
+    values = np.asarray(model.scale_matrices if heavy else model.covariances, np.float64)
+    count, dim = model.means.shape
     if values.ndim == 3:
         return values
     if isinstance(model.components.covariance, TiedCovariance):
@@ -48,10 +53,12 @@ def covariances(model: models.GaussianMixture) -> np.ndarray:
     return variances[:, :, None] * np.eye(dim)
 
 
-def _mixture(model: models.GaussianMixture, view: View) -> list[Any]:
+def _mixture(model: Mixture, view: View) -> list[Any]:
     weights, means, spread = model.weights, model.means, covariances(model)
     names, order = names_of(view, means.shape[1]), np.argsort(-weights)
     found: list[Any] = []
+    heavy = isinstance(model, models.StudentMixture)
+    unit = "scale" if heavy else "standard deviation"
     data = view.data
     if data is not None and data.image_shape is not None:
         found.append(
@@ -64,20 +71,25 @@ def _mixture(model: models.GaussianMixture, view: View) -> list[Any]:
                 look.drawn(
                     lambda f: ellipses(f.subplots(), model, spread, view, pair), width=6.2, height=4.4
                 ),
-                "Data, and every component's 1 and 2 standard deviation ellipses, in the two columns that "
+                f"Data, and every component's 1 and 2 {unit} ellipses, in the two columns that "
                 "tell components apart best. The number in each middle is the component's in the table."
                 + _left_out(view, pair),
             )
         )
     shown = names[:MANY_COLUMNS]
     rows = [
-        [str(rank + 1), f"{weights[k]:.3f}", *(f"{v:.4g}" for v in means[k, : len(shown)])]
+        [
+            str(rank + 1),
+            f"{weights[k]:.3f}",
+            *([f"{model.df[k]:.3g}"] if isinstance(model, models.StudentMixture) else []),
+            *(f"{v:.4g}" for v in means[k, : len(shown)]),
+        ]
         for rank, k in enumerate(order)
     ]
-    caption = "Weights and means"
+    caption = "Weights, degrees of freedom and means" if heavy else "Weights and means"
     if len(shown) < len(names):
         caption += f", first {len(shown)} of {len(names)} columns"
-    found.append(blocks.Table(["component", "weight", *shown], rows, caption))
+    found.append(blocks.Table(["component", "weight", *(["ν"] if heavy else []), *shown], rows, caption))
     return found
 
 
@@ -98,7 +110,7 @@ def telling(weights: np.ndarray, means: np.ndarray, spread: np.ndarray) -> tuple
 
 
 def ellipses(
-    ax: Axes, model: models.GaussianMixture, spread: np.ndarray, view: View, pair: tuple[int, int]
+    ax: Axes, model: Mixture, spread: np.ndarray, view: View, pair: tuple[int, int]
 ) -> None:
     """Draw components as ellipses over the data, in two of its columns."""
     from matplotlib import rcParams
@@ -138,6 +150,8 @@ def ellipses(
 def _loadings(model: models.FactorAnalysis | models.ProbabilisticPCA, view: View) -> list[Any]:
     loadings, noise = model.loadings, model.noise_variances
     names = names_of(view, len(loadings))
+    heavy = isinstance(model, models.StudentMixture)
+    unit = "scale" if heavy else "standard deviation"
     data = view.data
     if data is not None and data.image_shape is not None and len(data.image_shape) == 2:
         limit = float(np.abs(loadings).max())
