@@ -89,6 +89,12 @@ def same(kept: Any, told: dict[str, Any]) -> bool:
 def test_copies_as_a_plain_loop(count: int):
     replay = collect(lambda: Count(shares=True), third, episodes=8, seed=5, num_envs=count)
     told = alone([5 + i for i in range(8)])
+    buffer = np.zeros(count, int)
+    reused = collect(
+        Count, lambda seen: np.copyto(buffer, third(seen)) or buffer, episodes=8, seed=5, num_envs=count
+    )
+    assert reused.returns.tolist() == replay.returns.tolist()
+    assert all(np.array_equal(a.actions, b.actions) for a, b in zip(reused, replay, strict=True))
     assert sorted(e.seed for e in replay) == [5 + i for i in range(8)]
     assert all(same(e, told[e.seed - 5]) and e.success == told[e.seed - 5]["over"] for e in replay)
     assert replay.steps == sum(len(t["acts"]) for t in told) and {e.terminated for e in replay} == {
