@@ -105,8 +105,8 @@ def state_codes(observations: Any, num_states: int, who: str) -> Int[np.ndarray,
     seen = seen[:, None] if seen.ndim == 1 else seen
     if seen.ndim != 2 or seen.shape[1] not in (1, num_states):
         raise InputError(
-            f"{who}: observations have shape {seen.shape}; states are codes 0..{num_states - 1} in one column, "
-            f"or one-hot rows of {num_states}"
+            f"{who}: observations have shape {seen.shape}; states are codes 0..{num_states - 1} in one "
+            f"column, or one-hot rows of {num_states}"
         )
     if seen.shape[1] == 1:
         codes = seen[:, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jensen.algorithms import mdp as tables
@@ -113,9 +114,10 @@ def demonstrated(
         times.append(np.arange(len(actions)))
     rows = np.stack([np.concatenate(part) for part in (seen, done, times)], 1)
     rows, counts = np.unique(rows, axis=0, return_counts=True)
-    return Demonstrations(
-        *rows.T, counts.astype(np.float64), float(discount), float(counts.sum()), problem.rewards.shape
-    )
+    states, acts, when = rows.T
+    shape = (problem.num_states, problem.num_actions)
+    size = float(counts.sum())
+    return Demonstrations(states, acts, when, counts.astype(np.float64), float(discount), size, shape)
 
 
 def exact_demonstrations(
@@ -132,14 +134,14 @@ def exact_demonstrations(
     Raises:
         InputError: A policy of another shape.
     """
-    problem, table = tables.checked(mdp), np.asarray(policy, np.float32)
-    shape = problem.rewards.shape
+    problem, table = tables.checked(mdp), jnp.asarray(policy, jnp.result_type(float))
+    shape = (problem.num_states, problem.num_actions)
     if table.shape[-2:] != shape or (table.ndim == 3 and len(table) != horizon):
         raise InputError(f"exact_demonstrations: policy has shape {table.shape}, the world {shape}")
     if horizon is None:
         visits = np.asarray(tables.occupancy(problem, table, discount=discount), np.float64)[None]
     else:
-        every = np.broadcast_to(table, (horizon, *shape))
+        every = jnp.broadcast_to(table, (horizon, *shape))
         visits = np.asarray(tables.occupancy_over(problem, every), np.float64)
     steps, states, actions = np.nonzero(visits > 0)
     counts = visits[steps, states, actions]

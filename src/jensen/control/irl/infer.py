@@ -100,7 +100,7 @@ class Inferred:
             f"{self.agent.discount:g}",
             f"−log π: {self.nll:.4f} nats per action (even odds {even:.4f})",
             f"occupancy error: {self.occupancy_error:.2g}",
-            f"stopped: {self.fitted.stop_reason}, {len(self.fitted.history.bound)} steps, {self.seconds:.1f} s",
+            f"stopped: {self.fitted.stop_reason}, {self.seconds:.1f} s",
         ]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
@@ -111,8 +111,8 @@ def infer(
     *,
     key: PRNGKey,
     prior_scale: float | None = None,
-    steps: int = 1_000,
-    learning_rate: float = 0.1,
+    steps: int = 500,
+    learning_rate: float | None = None,
     run: Run | str | os.PathLike[str] | None = None,
 ) -> Inferred:
     """Infer what an agent wants from what it does: maximum causal entropy inverse reinforcement learning.
@@ -127,7 +127,7 @@ def infer(
         prior_scale: Standard deviation of a Gaussian prior on the reward's parameters, in their units; None
             for maximum likelihood.
         steps: Gradient steps.
-        learning_rate: Where it begins.
+        learning_rate: Where it begins; by default what suits the reward's form.
         run: A run directory.
 
     Returns:
@@ -142,16 +142,18 @@ def infer(
         >>> world = MDP(jnp.stack([stay, go], 1), jnp.zeros((2, 2)), jnp.array([0.5, 0.5]))
         >>> from jensen.control import irl
         >>> agent = irl.SoftOptimal(world, irl.StateReward(2), discount=0.5)
-        >>> seen = ([np.array([0, 1, 1, 1]), np.array([1, 1, 0, 1])], [np.array([1, 0, 0]), np.array([0, 1, 1])])
-        >>> found = irl.infer(agent, seen, prior_scale=1.0, steps=50, key=jax.random.key(0))
+        >>> states = [np.array([0, 1, 1, 1]), np.array([1, 1, 0, 1])]
+        >>> actions = [np.array([1, 0, 0]), np.array([0, 1, 1])]
+        >>> found = irl.infer(agent, (states, actions), prior_scale=1.0, steps=50, key=jax.random.key(0))
         >>> bool(found.rewards[1, 0] > found.rewards[0, 0])
         True
     """
     check_key(key)
     if prior_scale is not None and not prior_scale > 0:
         raise InputError(f"infer: prior_scale is {prior_scale}; it must be above 0, or None for no prior")
-    if steps < 1 or not learning_rate > 0:
-        raise InputError(f"infer: steps is {steps}, learning_rate {learning_rate}; both must be above 0")
+    rate = agent.reward.step_size * agent.temperature if learning_rate is None else learning_rate
+    if steps < 1 or not rate > 0:
+        raise InputError(f"infer: steps is {steps}, learning_rate {rate}; both must be above 0")
     world = agent.problem()
     seen = demonstrations
     if not isinstance(seen, Demonstrations):
@@ -166,7 +168,7 @@ def infer(
         Inference(agent, Exact(), ELBO(), Analytic()),
         seen.data(agent.horizon),
         key=key,
-        optimizer=_optimizer(steps, learning_rate, seen, prior_scale),
+        optimizer=_optimizer(steps, rate, seen, prior_scale),
         steps=steps,
         run=run if run is None or isinstance(run, Run) else Run(os.fspath(run)),
     )
@@ -213,7 +215,8 @@ def infer_temperature(
 def _optimizer(steps: int, rate: float, seen: Demonstrations, prior_scale: float | None) -> Any:
     import optax
 
-    adam = optax.adam(optax.cosine_decay_schedule(rate, steps))
+    # gradients are exact, so a short memory of their size suffices
+    adam = optax.adam(optax.cosine_decay_schedule(rate, steps), b2=0.99)
     if prior_scale is None or not np.isfinite(seen.size):
         return adam
     # the loss is a mean over actions: the prior's share of one action
@@ -227,8 +230,8 @@ def _notes(world: MDP, agent: SoftOptimal, seen: Demonstrations) -> list[str]:
     if len(hidden):
         some = ", ".join(map(str, hidden[:5])) + (" …" if len(hidden) > 5 else "")
         notes.append(
-            f"{len(hidden)} state{'s' * (len(hidden) > 1)} cannot be reached from the start ({some}): nothing "
-            "is learnt of their reward"
+            f"{len(hidden)} state{'s' * (len(hidden) > 1)} cannot be reached from the start ({some}): "
+            "nothing is learnt of their reward"
         )
     rewards = np.asarray(agent.problem().rewards)
     spread = np.ptp(rewards[np.isfinite(rewards)])
@@ -240,9 +243,8 @@ def _notes(world: MDP, agent: SoftOptimal, seen: Demonstrations) -> list[str]:
     with np.errstate(divide="ignore"):
         gain = float((weight * (even + np.log(table[step, seen.states, seen.actions]))).sum())
     if gain < _NOTHING or spread < _NOTHING * agent.temperature:
-        notes.append(
-            f"the reward says nothing ({gain:.1g} nats per action above even odds): {_why(agent, seen)}"
-        )
+        told = f"the reward says nothing ({gain:.1g} nats per action above even odds)"
+        notes.append(f"{told}: {_why(agent, seen)}")
     return notes
 
 
@@ -254,9 +256,7 @@ def _why(agent: SoftOptimal, seen: Demonstrations) -> str:
             "no action changes what comes next in the states seen, so none tells of a state's reward; "
             "use irl.PairReward"
         )
-    return (
-        "actions were chosen as by even odds, or the reward's form cannot tell them apart; use irl.PairReward"
-    )
+    return "actions were chosen as by even odds, or this form of reward cannot tell them apart"
 
 
 @eqx.filter_jit

@@ -105,8 +105,8 @@ class SoftOptimal(AbstractRegression):
         shape, wanted = jax.eval_shape(reward.table).shape, problem.rewards.shape
         if shape not in (wanted, (wanted[0], 1)):
             raise InputError(
-                f"SoftOptimal: {type(reward).__name__} gives rewards {shape}, the world has {wanted[0]} states "
-                f"and {wanted[1]} actions"
+                f"SoftOptimal: {type(reward).__name__} gives rewards {shape}, the world has {wanted[0]} "
+                f"states and {wanted[1]} actions"
             )
         self.dynamics = Dynamics(problem.transitions, problem.start)
         self.allowed = Allowed(jnp.isfinite(problem.rewards))
@@ -135,10 +135,10 @@ class SoftOptimal(AbstractRegression):
 
     def soft(self) -> Soft:
         """Return the agent's values and policy; over a horizon one a step."""
-        how = {"temperature": self.temperature, "discount": self.discount}
+        world, heat, discount = self.problem(), self.temperature, self.discount
         if self.horizon is None:
-            return soft_bellman.solve(self.problem(), **how)
-        return soft_bellman.backward(self.problem(), self.horizon, **how)
+            return soft_bellman.solve(world, temperature=heat, discount=discount)
+        return soft_bellman.backward(world, self.horizon, temperature=heat, discount=discount)
 
     def control(self, mdp: MDP | None = None) -> SoftControl:
         """Return what the agent does, here or in a changed world.
@@ -150,8 +150,8 @@ class SoftOptimal(AbstractRegression):
         world = own if mdp is None else tables.checked(mdp)
         if world.rewards.shape != own.rewards.shape:
             raise InputError(
-                f"the world has rewards {world.rewards.shape}, the agent's are {own.rewards.shape}; the states "
-                "and actions must be the same"
+                f"the world has rewards {world.rewards.shape}, the agent's are {own.rewards.shape}; the "
+                "states and actions must be the same"
             )
         rewards = jnp.where(jnp.isfinite(world.rewards), own.rewards, -jnp.inf)
         return soft_control(
@@ -184,7 +184,7 @@ class SoftOptimal(AbstractRegression):
         if forbidden.any():
             row = int(forbidden.argmax())
             raise InputError(
-                f"SoftOptimal: row {row} takes action {actions[row]} in state {states[row]}, which is forbidden"
+                f"SoftOptimal: row {row} takes action {actions[row]} in state {states[row]}, where it is forbidden"
             )
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> SoftOptimal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -17,7 +17,13 @@ from jensen.typing import Array, Float, PRNGKey
 
 
 class AbstractReward(eqx.Module):
-    """A reward of every state and action, in units that the temperature shares."""
+    """A reward of every state and action, in units that the temperature shares.
+
+    Attributes:
+        step_size: Where the learning rate of a fit begins; of tables, in units of the temperature.
+    """
+
+    step_size: ClassVar[float] = 1.0
 
     @abstractmethod
     def table(self) -> Float[Array, "s a"]:
@@ -80,7 +86,8 @@ class Features(Fixed):
         values = np.asarray(features, np.float32)
         if values.ndim not in (2, 3) or not np.isfinite(values).all():
             raise InputError(
-                f"features have shape {values.shape}; they must be finite, (states, K) or (states, actions, K)"
+                f"features have shape {values.shape}; they must be finite, (states, K) or (states, "
+                "actions, K)"
             )
         return cls(jnp.asarray(values[:, None] if values.ndim == 2 else values))
 
@@ -120,6 +127,7 @@ class NetReward(AbstractReward):
         InputError: Features of another shape, or not finite.
     """
 
+    step_size: ClassVar[float] = 0.01
     features: Features
     net: Any
 
@@ -148,6 +156,7 @@ class ScaledReward(AbstractReward):
         rewards: r_0, (S, A) or (S,).
     """
 
+    step_size: ClassVar[float] = 0.1
     known: Known
     log_scale: Float[Array, ""]
 
