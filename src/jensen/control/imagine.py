@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
+from jensen.control.actors import value
 from jensen.control.imagine_fit import climb
 from jensen.control.imagine_loss import MEASURES, ActorCritic, Learner, Settings
 from jensen.control.imagine_policy import ActorPolicy
-from jensen.control.imagine_start import begun, checked_starts, features_of, fitting_space
+from jensen.control.imagine_start import begun, features_of, fitting_space, starting_states
 from jensen.control.policies import MixturePolicy
 from jensen.control.policy import Policy
 from jensen.control.spaces import ActionSpace, space_from
@@ -22,10 +24,26 @@ from jensen.core import AbstractWorld
 from jensen.errors import check_key
 from jensen.fit import History, Run
 from jensen.fit.persist import load_tree, save_tree
-from jensen.typing import PRNGKey, PyTree
+from jensen.typing import PRNGKey, Scalar
 
 _NAME = "imagined"
 """Stem of the files that hold a learnt actor-critic."""
+
+
+class StateValue(eqx.Module):
+    """V(s) of a world's state.
+
+    Attributes:
+        critic: p(G | features).
+        features: Of a state.
+    """
+
+    critic: Any
+    features: Any
+
+    def __call__(self, state: Any) -> Scalar:
+        """Return the critic's mean, in rewards' units."""
+        return value(self.critic, self.features(state))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +89,13 @@ class Imagined:
         return ActorPolicy(actor, self.world, self.space, features=features, choose=choose, key=self.key)
 
     @property
+    def value(self) -> StateValue:
+        """What a state is worth: for a planner, whose plans it ends."""
+        if self.features is None and isinstance(self.world, ModelWorld):
+            return StateValue(self.learned.critic, self.world.features)
+        return StateValue(self.learned.critic, self.features)
+
+    @property
     def seconds(self) -> float:
         """Wall time of training."""
         return self.history.seconds
@@ -107,8 +132,8 @@ class Imagined:
 
 
 def imagine(
-    world: AbstractWorld,
-    starts: PyTree,
+    world: Any,
+    starts: Any,
     space: Any,
     *,
     key: PRNGKey,
@@ -124,8 +149,9 @@ def imagine(
     temperature times its entropies, and the value of its end.
 
     Args:
-        world: A learned world, ``control.ModelWorld``, or a simulator's.
-        starts: States stacked on a leading axis, as ``ModelWorld.states(data, key=...)`` gives them.
+        world: A fitted model with a reward head, a ``ModelWorld`` made of it, or a simulator's world.
+        starts: States stacked on a leading axis, as ``ModelWorld.states`` gives them; of a fitted model also
+            ``fit.Data``, every real step of which is a start.
         space: The environment's action space. A Box is squashed into by tanh where it is bounded.
         key: Randomness: weights, batches, paths, the policy's own.
         features: State to the vector that actor and critic read; a ModelWorld has its own. Where the world is
@@ -162,9 +188,10 @@ def imagine(
     """
     check_key(key)
     how = Settings.of(settings)
+    to_states, to_start, to_fit, to_policy = jax.random.split(key, 4)
+    world = world if isinstance(world, AbstractWorld) else ModelWorld(world)
     valid, seen = fitting_space(space, world), features_of(world, features)
-    states = checked_starts(starts)
-    to_start, to_fit, to_policy = jax.random.split(key, 3)
+    states = starting_states(world, starts, key=to_states)
     learner, unit = begun(Learner(learned, world, seen), states, valid, how, key=to_start)
     keeping = Run(os.fspath(run)) if isinstance(run, str | os.PathLike) else run
     ready = climb(learner, states, valid, how, unit, run=keeping, key=to_fit)

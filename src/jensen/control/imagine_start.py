@@ -17,6 +17,7 @@ from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions, acti
 from jensen.control.worlds import ModelWorld
 from jensen.core import AbstractWorld, Datum, InitializesFromData
 from jensen.errors import InputError
+from jensen.fit import Data
 from jensen.fit.fingerprint import Static
 from jensen.typing import Array, Float, PRNGKey, PyTree
 
@@ -45,12 +46,16 @@ def fitting_space(space: Any, world: AbstractWorld) -> ActionSpace:
     return valid
 
 
-def checked_starts(starts: PyTree) -> PyTree:
-    """Return start states as arrays of one leading axis.
+def starting_states(world: AbstractWorld, starts: Any, *, key: PRNGKey) -> PyTree:
+    """Return start states as arrays of one leading axis; of data, those the world infers.
 
     Raises:
         InputError: None, no common leading axis, or NaN and infinities: in which state.
     """
+    if isinstance(starts, Data):
+        if not isinstance(world, ModelWorld):
+            raise InputError(f"imagine: {type(world).__name__} infers no states from data; give states")
+        return world.states(starts, key=key)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(starts)]
     shapes = {leaf.shape[:1] for leaf in leaves}
     if len(shapes) != 1 or shapes in ({()}, {(0,)}):
