@@ -88,6 +88,33 @@ class Belief(NamedTuple):
     begun: Bool[Array, ""]
 
 
+def nothing_seen(inference: Inference) -> Belief:
+    """Return what a posterior that filters believes before an episode's first observation."""
+    family = inference.posterior.family
+    end = inference.posterior.onset(inference.bound_model())
+    return Belief(end, family(family.initial_params()), jnp.asarray(False))
+
+
+def seen(
+    inference: Inference,
+    belief: Belief,
+    observation: Float[Array, "s"],
+    action: Float[Array, "a"],
+    *,
+    key: PRNGKey,
+) -> Belief:
+    """Take a posterior that filters one step on; the action is the one before the observation."""
+    model = inference.bound_model()
+    row = jnp.concatenate([observation, jnp.zeros(model.data_dim - model.seen_dim, observation.dtype)])
+    carried = Carried(belief.begun, action, belief.end)
+    datum = Datum(row[None], jnp.zeros((1, model.cond_dim)), carried=carried)
+    to_q, to_z = jax.random.split(key)
+    q = inference.posterior(model, datum, key=to_q)
+    drawn = draw(q, key=to_z)
+    carry, law, z = jax.tree.map(lambda leaf: leaf[0], (drawn.carry.carries, drawn.carry.laws, drawn.z))
+    return Belief(End((carry, z), q.memory), law, jnp.asarray(True))
+
+
 class ModelWorld(ObservedWorld):
     """A fitted recurrent model as a world: z' ~ p(z' | carry'), its reward read off a head.
 
@@ -194,23 +221,13 @@ class ModelWorld(ObservedWorld):
 
     def begin(self) -> Belief:
         """Return the start of an episode: nothing was seen."""
-        family = self.inference.posterior.family
-        end = self.inference.posterior.onset(self.model)
-        return Belief(end, family(family.initial_params()), jnp.asarray(False))
+        return nothing_seen(self.inference)
 
     def observe(
         self, belief: Belief, observation: Float[Array, "s"], action: Float[Array, "a"], *, key: PRNGKey
     ) -> Belief:
         """Take the posterior one step on."""
-        model = self.model
-        row = jnp.concatenate([observation, jnp.zeros(model.data_dim - model.seen_dim, observation.dtype)])
-        carried = Carried(belief.begun, action, belief.end)
-        datum = Datum(row[None], jnp.zeros((1, self.action_dim)), carried=carried)
-        to_q, to_z = jax.random.split(key)
-        q = self.inference.posterior(model, datum, key=to_q)
-        drawn = draw(q, key=to_z)
-        carry, law, z = jax.tree.map(lambda leaf: leaf[0], (drawn.carry.carries, drawn.carry.laws, drawn.z))
-        return Belief(End((carry, z), q.memory), law, jnp.asarray(True))
+        return seen(self.inference, belief, observation, action, key=key)
 
     def expected(self, belief: Belief) -> Latent:
         """Return the carry and the mean of z_t."""
@@ -253,6 +270,9 @@ class SeenWorld(ObservedWorld):
     world: AbstractWorld
     read: Callable[[Array], PyTree]
     observation_dim: int
+
+    def __init__(self, world: AbstractWorld, read: Callable[[Array], PyTree], observation_dim: int):
+        self.world, self.read, self.observation_dim = world, read, observation_dim
 
     @property
     def action_dim(self) -> int:

@@ -1,0 +1,183 @@
+"""Searches by sampling: the cross-entropy method and path integrals, one loop with two ways to weigh."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import jax
+import jax.numpy as jnp
+
+from jensen.control.plan.base import AbstractSearch, Plan, Value, checked, mean_return
+from jensen.control.plan.sequences import AbstractSequences
+from jensen.core import AbstractWorld
+from jensen.errors import InputError
+from jensen.typing import Array, Float, PRNGKey, PyTree, Scalar
+
+
+@dataclass(frozen=True)
+class AbstractSampledSearch(AbstractSearch):
+    """Draw candidates, weigh them by their imagined returns, move the law to the better ones, again.
+
+    The law's own centre is one of the candidates. All candidates meet the same noise. A return that is not
+    finite has no weight; where none is finite, the plan's value is not either.
+    """
+
+    horizon: int = 15
+    candidates: int = 128
+    iterations: int = 4
+    discount: float = 1.0
+    spread: float = 1.0
+    floor: float = 0.05
+
+    @abstractmethod
+    def weigh(self, returns: Float[Array, "n"]) -> Float[Array, "n"]:
+        """Return weights that sum to one; −∞ stands for a return that is not finite."""
+
+    @abstractmethod
+    def moved(
+        self,
+        law: PyTree,
+        drawn: Float[Array, "n h a"],
+        weights: Float[Array, "n"],
+        sequences: AbstractSequences,
+    ) -> PyTree:
+        """Return the law moved to weighted candidates."""
+
+    def begin(self, sequences: AbstractSequences) -> PyTree:
+        """Return the law of no knowledge."""
+        return sequences.begin(self.horizon, self.spread)
+
+    def shifted(self, law: PyTree, sequences: AbstractSequences) -> PyTree:
+        """Keep the centre, a step later, with the width of no knowledge."""
+        return sequences.shifted(law, self.begin(sequences))
+
+    def plan(
+        self,
+        world: AbstractWorld,
+        starts: PyTree,
+        law: PyTree,
+        *,
+        sequences: AbstractSequences,
+        value: Value | None = None,
+        key: PRNGKey,
+    ) -> Plan:
+        """Search; see ``AbstractSearch.plan``."""
+
+        def worth(actions: Float[Array, "h a"], key: PRNGKey) -> Scalar:
+            return mean_return(world, starts, actions, discount=self.discount, value=value, key=key)
+
+        def iterate(law: PyTree, key: PRNGKey) -> tuple[PyTree, None]:
+            to_draw, to_world = jax.random.split(key)
+            drawn = sequences.draw(law, self.candidates - 1, key=to_draw)
+            drawn = jnp.concatenate([sequences.mode(law)[None], drawn])
+            returns = jax.vmap(worth, in_axes=(0, None))(drawn, to_world)
+            finite = jnp.isfinite(returns)
+            weights = self.weigh(jnp.where(finite, returns, -jnp.inf))
+            weights = jnp.where(finite.any(), weights, 1 / self.candidates)
+            return self.moved(law, drawn, weights, sequences), None
+
+        to_search, to_value = jax.random.split(key)
+        law, _ = jax.lax.scan(iterate, law, jax.random.split(to_search, self.iterations))
+        actions = sequences.mode(law)
+        return Plan(actions, law, worth(actions, to_value))
+
+
+@final
+@dataclass(frozen=True)
+class CEM(AbstractSampledSearch):
+    """The cross-entropy method: fit the law to the best candidates.
+
+    Args:
+        horizon: H, actions ahead.
+        candidates: Sequences an iteration.
+        iterations: Times the law is fitted.
+        discount: γ.
+        spread: First standard deviation of a real action, in half the range of its column.
+        floor: Least standard deviation, likewise; of a choice, the least share of chance.
+        elites: How many candidates the law is fitted to.
+
+    Raises:
+        InputError: A number out of range.
+
+    References:
+        Rubinstein 1999; Chua et al. 2018 (in learned dynamics).
+
+    Example:
+        >>> CEM(horizon=0)
+        Traceback (most recent call last):
+        ...
+        jensen.errors.InputError: CEM: horizon is 0; it must be a whole number, at least 1
+    """
+
+    elites: int = 16
+
+    def __post_init__(self):
+        checked("CEM", **vars(self))
+        if not self.elites <= self.candidates:
+            raise InputError(f"CEM: {self.elites} elites of {self.candidates} candidates; take fewer")
+
+    def weigh(self, returns: Float[Array, "n"]) -> Float[Array, "n"]:
+        """Weigh the elites alike, the others not at all."""
+        best, which = jax.lax.top_k(returns, self.elites)
+        share = jnp.isfinite(best) / jnp.maximum(jnp.isfinite(best).sum(), 1)
+        return jnp.zeros_like(returns).at[which].set(share)
+
+    def moved(
+        self,
+        law: PyTree,
+        drawn: Float[Array, "n h a"],
+        weights: Float[Array, "n"],
+        sequences: AbstractSequences,
+    ) -> PyTree:
+        """Fit centre and width."""
+        return sequences.refit(law, drawn, weights, self.floor)
+
+
+@final
+@dataclass(frozen=True)
+class MPPI(AbstractSampledSearch):
+    r"""Model-predictive path integrals: the centre moves to Σ w a with w ∝ exp(return / temperature).
+
+    Args:
+        horizon: H, actions ahead.
+        candidates: Sequences an iteration.
+        iterations: Times the centre is moved.
+        discount: γ.
+        spread: Standard deviation of a real action, in half the range of its column; it stays.
+        floor: Of a choice, the least share of chance.
+        temperature: What is a small difference between returns, in their units.
+
+    Raises:
+        InputError: A number out of range.
+
+    References:
+        Williams et al. 2017.
+
+    Example:
+        >>> MPPI(temperature=-1.0)
+        Traceback (most recent call last):
+        ...
+        jensen.errors.InputError: MPPI: temperature is -1; it must be positive
+    """
+
+    spread: float = 0.5
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        checked("MPPI", **vars(self))
+
+    def weigh(self, returns: Float[Array, "n"]) -> Float[Array, "n"]:
+        """Weigh by the exponential of the return."""
+        return jax.nn.softmax(returns / self.temperature)
+
+    def moved(
+        self,
+        law: PyTree,
+        drawn: Float[Array, "n h a"],
+        weights: Float[Array, "n"],
+        sequences: AbstractSequences,
+    ) -> PyTree:
+        """Move the centre."""
+        return sequences.recentre(law, drawn, weights, self.floor)
