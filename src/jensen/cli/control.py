@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from jensen.cli.control_options import CONTROL, DEFAULTS, PARTS, example
+from jensen.cli.control_options import CONTROL, DEFAULTS, TITLES, example
 from jensen.cli.runs import CONTROLS, check_free, damaged, read_config, start_folder, undo
 from jensen.cli.shell import Interrupted, start_jax
 from jensen.errors import InputError
@@ -182,7 +182,7 @@ def _keep(work: Work, outcome: Outcome, seconds: float) -> None:
         work.folder / "report.html",
         outcome.fitted,
         outcome.sections,
-        title=f"{PARTS[work.part].split(',')[-1].strip().capitalize()}: {work.env}",
+        title=f"{TITLES[work.part]} {work.env}",
         lead=outcome.lead,
         numbers=outcome.numbers,
     )

@@ -200,6 +200,7 @@ def _said(course: Course, budget: int) -> str:
 def _outcome(
     work: Work, simulator: TabularSimulator, courses: list[Course], level: dict[str, float]
 ) -> Outcome:
+    from jensen.algorithms.mdp import reachable
     from jensen.control import bootstrap
     from jensen.report import blocks, control, facts
     from jensen.report.control_returns import Curve
@@ -207,9 +208,13 @@ def _outcome(
     budget, each = work.options["episodes"], {course.name: course.solved for course in courses}
     curves = [Curve(c.name, *_smoothed(c.returns)) for c in courses]
     finals = {c.name: bootstrap(c.returns[:, -LAST:].mean(1), draws=500) for c in courses}
-    rows = [(f"{name}, last {LAST} episodes", str(value)) for name, value in finals.items()]
+    rows = [
+        (f"return, {name}", f"{value}, last {LAST} episodes, interquartile mean of runs")
+        for name, value in finals.items()
+    ]
     sections = [control.learning(curves, rows, xlabel="episode", references=level)]
-    sections += control.exploration(_layers(courses[-1]), grid(simulator), each, budget=budget)
+    layers = _layers(courses[-1], reachable(simulator.mdp()))
+    sections += control.exploration(layers, grid(simulator), each, budget=budget)
     sections[1].blocks.append(blocks.Text([RULE]))
     ended = [(c.name, f"{budget:,} episodes were done", facts.duration(c.seconds)) for c in courses]
     sections.append(control.ending(ended))
@@ -244,12 +249,18 @@ def _smoothed(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(width, returns.shape[1] + 1), (summed[:, width:] - summed[:, :-width]) / width
 
 
-def _layers(course: Course) -> list[Any]:
-    """Return where the last way's first run has been, and where its bonus is still high."""
+def _layers(course: Course, known: np.ndarray) -> list[Any]:
+    """Return where the last way's first run has been, and where its bonus is still high.
+
+    Args:
+        course: The last way.
+        known: States that can be reached at all.
+    """
     from jensen.report.control_maps import Layer
 
-    visits = course.visits[0].sum(1)
-    found = [Layer(f"{course.name}: visits, log₁₀(1 + n)", np.log10(1 + visits))]
+    visits = np.where(known, np.log10(1 + course.visits[0].sum(1)), np.nan)
+    found = [Layer(f"{course.name}: visits, log₁₀(1 + n)", visits)]
     if course.left is not None:
-        found.append(Layer(f"{course.name}: bonus left, mean of actions", course.left[0]))
+        left = np.where(known, course.left[0].mean(1), np.nan)
+        found.append(Layer(f"{course.name}: bonus left, mean of actions", left))
     return found

@@ -16,6 +16,14 @@ PARTS = {
 }
 """What the wing does, and in how few words."""
 
+TITLES = {
+    "plan": "Planning in",
+    "imagine": "Learning in imagination of",
+    "explore": "Exploration of",
+    "irl": "What is wanted in",
+}
+"""Headings of the reports, before the environment's name."""
+
 BONUSES = ("greedy", "counts", "untried", "optimistic", "pseudo-counts", "gain", "disagreement")
 """Ways to explore a table."""
 
@@ -130,7 +138,13 @@ EXPLORE = (
 )  # fmt: skip
 
 IRL = (
-    Option("demonstrations", _DEMOS, "N", "episodes of the optimal policy (default 10)", whole(1)),
+    Option(
+        "demonstrations",
+        _DEMOS,
+        "N",
+        "episodes of an agent that does well, soft-optimal (default 10)",
+        whole(1),
+    ),
     Option(
         "recorded", _DEMOS, "FILE", "recorded episodes instead, observations being states' numbers", _name
     ),
@@ -142,9 +156,16 @@ IRL = (
         "of the demonstrator's choices, in units of reward (default 1)",
         _POSITIVE,
     ),
+    Option(
+        "prior_scale",
+        _REWARD,
+        "STD",
+        "of a Gaussian prior on the reward, in units of reward (default: none)",
+        _POSITIVE,
+    ),
     Option("horizon", _REWARD, "H", "steps of an episode (default: the environment's)", whole(1)),
     _discount(_REWARD, "1"),
-    _as("steps", _REWARD, "gradient steps at most (default 1000)"),
+    _as("steps", _REWARD, "gradient steps (default 500)"),
     _as("learning_rate", _REWARD),
     _as("seed", _REWARD),
 )

@@ -63,11 +63,11 @@ def longest(simulator: TabularSimulator, mdp: MDP) -> int:
     """
     if simulator.max_steps is not None:
         return int(simulator.max_steps)
-    edges = (np.asarray(mdp.transitions) > 0).any(axis=1)
-    there: np.ndarray = np.asarray(mdp.start) > 0
+    edges = np.any(np.asarray(mdp.transitions) > 0, axis=1)
+    there = np.greater(mdp.start, 0)
     steps = 0
     while there.any() and steps < LONGEST:
-        there, steps = edges[there].any(0), steps + 1
+        there, steps = np.any(edges[there], axis=0), steps + 1
     if there.any():
         raise InputError(f"{type(simulator).__name__}: an episode may never end; give it a step limit")
     return steps

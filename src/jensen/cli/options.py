@@ -241,14 +241,14 @@ OPTIONS = {
             "components",
             _MODEL,
             "K",
-            "mixture components (gmm, mdn); states (hmm); categories per latent (dvae, rssm); codes (vqvae)",
+            "components (gmm, tmm, mdn); states (hmm); categories per latent (dvae, rssm); codes (vqvae)",
             whole(1),
         ),
         Option(
             "covariance",
             _MODEL,
             "KIND",
-            "full, diag, tied or spherical (gmm, hmm); full or diag (mdn)",
+            "full, diag, tied or spherical (gmm, tmm, hmm); full or diag (mdn)",
             one_of("full", "diag", "tied", "spherical"),
         ),
         Option(

@@ -50,6 +50,14 @@ def _gmm(options: Options, facts: Facts, key: PRNGKey) -> Inference:
     )
 
 
+def _tmm(options: Options, facts: Facts, key: PRNGKey) -> Inference:
+    from jensen import models
+
+    return exact(
+        models.StudentMixture(options["components"], facts.columns, covariance=options["covariance"], key=key)
+    )
+
+
 def _fa(options: Options, facts: Facts, key: PRNGKey) -> Inference:
     from jensen import models
 
@@ -250,6 +258,7 @@ _DISCRETE = _LAWS | {"gradient": ("score-function", "enumerate"), "posterior": (
 STATIC = {
     "gaussian": _static("one Gaussian", _gaussian, covariance="full"),
     "gmm": _static("a mixture of Gaussians", _gmm, components=3, covariance="full", restarts=10),
+    "tmm": _static("a mixture of t laws, for outliers", _tmm, components=3, covariance="full", restarts=10),
     "fa": _static("factor analysis: few linear factors, noise of its own in each column", _fa, latent=2),
     "ppca": _static("probabilistic PCA: few linear factors, one noise level", _ppca, latent=2),
     "vae": _deep(
