@@ -1,4 +1,4 @@
-"""Policies in tables: a row of probabilities for every state, and for every step where there is a horizon."""
+"""Policies in tables, a row of probabilities for every state (and step), and episodes drawn from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from jensen.algorithms.mdp import MDP, checked
 from jensen.control.policy import Policy
+from jensen.datasets import Episodes
 from jensen.errors import InputError
 from jensen.typing import Int
 
@@ -83,8 +85,60 @@ class TabularPolicy(Policy):
         return table[codes] if table.ndim == 2 else table[np.minimum(age, len(table) - 1), codes]
 
     def _drawn(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        below = rng.random(len(rows))[:, None] < rows.cumsum(-1)
-        return np.where(below.any(-1), below.argmax(-1), rows.argmax(-1)) + self.start
+        return _draw(rows, rng) + self.start
+
+
+def sample_episodes(
+    mdp: MDP, policy: Any, episodes: int, *, max_steps: int, seed: int = 0, name: str = "episodes"
+) -> Episodes:
+    """Draw episodes of a policy in a world of tables, all at once.
+
+    Args:
+        mdp: The world.
+        policy: π(a | s), (S, A), or (H, S, A), one table a step.
+        episodes: How many.
+        max_steps: Where each is cut off that does not end by itself.
+        seed: Randomness.
+        name: Name of the data.
+
+    Returns:
+        Episodes whose observations are codes in one column; −1 after an end.
+
+    Raises:
+        InputError: No problem, or no policy.
+    """
+    world = checked(mdp)
+    table = TabularPolicy(policy).probabilities
+    table = table[None] if table.ndim == 2 else table
+    moves, rewards = np.asarray(world.transitions, np.float64), np.asarray(world.rewards, np.float64)
+    rng = np.random.default_rng(seed)
+    state = _draw(np.broadcast_to(np.asarray(world.start), (episodes, world.num_states)), rng)
+    seen, done, paid = [state], [], []
+    for t in range(max_steps):
+        action = _draw(table[min(t, len(table) - 1), state], rng)
+        rows = moves[state, action]
+        after = _draw(np.concatenate([rows, 1 - rows.sum(-1, keepdims=True)], -1), rng)
+        over = (state < 0) | (after == world.num_states)
+        paid.append(np.where(state < 0, 0.0, rewards[state, action]))
+        done.append(action)
+        state = np.where(over, -1, after)
+        seen.append(state)
+    lived = np.stack(seen) >= 0
+    lengths = np.minimum(lived.sum(0), max_steps)
+    return Episodes(
+        tuple(np.stack(seen)[: n + 1, i] for i, n in enumerate(lengths)),
+        tuple(np.stack(done)[:n, i] for i, n in enumerate(lengths)),
+        tuple(np.stack(paid)[:n, i] for i, n in enumerate(lengths)),
+        terminated=~lived[-1],
+        truncated=lived[-1],
+        name=name,
+    )
+
+
+def _draw(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a column from each row of probabilities."""
+    below = rng.random(len(rows))[:, None] < rows.cumsum(-1)
+    return np.where(below.any(-1), below.argmax(-1), rows.argmax(-1))
 
 
 def state_codes(observations: Any, num_states: int, who: str) -> Int[np.ndarray, "n"]:

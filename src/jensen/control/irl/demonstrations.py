@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,9 +57,15 @@ class Demonstrations:
         return total / total.sum()
 
     def data(self, horizon: int | None = None) -> Data:
-        """Return rows for ``fit.gradient``: actions given states (and steps), weighted by γ^t."""
+        """Return rows for ``fit.gradient``: actions given states (and steps), weighted by γ^t.
+
+        Rows without weight fill them up to a power of two, so that few sizes are ever compiled.
+        """
         cond = self.states[:, None] if horizon is None else np.stack([self.states, self.steps], 1)
-        return Data(self.actions[:, None], cond=cond.astype(np.float64), weights=self.weights)
+        fill = 2 ** math.ceil(math.log2(len(cond))) - len(cond)
+        rows = np.concatenate([np.arange(len(cond)), np.zeros(fill, int)])
+        weights = np.concatenate([self.weights, np.zeros(fill)])
+        return Data(self.actions[rows, None], cond=cond[rows].astype(np.float64), weights=weights)
 
     def nll(self, policy: Any) -> float:
         """Return −log π per action under a policy, (S, A) or (H, S, A), nats; every action counts alike.

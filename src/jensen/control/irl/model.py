@@ -184,7 +184,8 @@ class SoftOptimal(AbstractRegression):
         if forbidden.any():
             row = int(forbidden.argmax())
             raise InputError(
-                f"SoftOptimal: row {row} takes action {actions[row]} in state {states[row]}, where it is forbidden"
+                f"SoftOptimal: row {row} takes action {actions[row]} in state {states[row]}, where it is "
+                "forbidden"
             )
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> SoftOptimal:
