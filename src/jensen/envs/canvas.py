@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -77,11 +77,12 @@ class Canvas:
             nearest = np.minimum(nearest, np.hypot(self._x - px - along * dx, self._y - py - along * dy))
         self._paint(nearest - half_width, colour)
 
-    def cells(self, colours: Float[np.ndarray, "r c 3"]) -> None:
+    def cells(self, colours: Shaped[np.ndarray, "r c 3"]) -> None:
         """Fill the canvas with a grid of colours, row 0 at the top."""
         lines, columns, _ = self._image.shape
-        rows = np.arange(lines) * len(colours) // lines
-        self._image[:] = colours[rows[:, None], np.arange(columns) * colours.shape[1] // columns]
+        down = np.arange(lines) * len(colours) // lines
+        across = np.arange(columns) * colours.shape[1] // columns
+        self._image[:] = colours[down[:, None], across]
 
     def array(self) -> UInt8[np.ndarray, "H W 3"]:
         """Return red, green and blue, row 0 at the top."""

@@ -22,9 +22,9 @@ class CartPoleSwingUp(Simulator):
     """Swing a pole up by pushing the cart it hangs from, and balance it.
 
     The dynamics are those of ``CartPole-v1`` (Euler, 0.02 s), the force any in ±10 N. The pole starts
-    hanging, all within ±0.05 of rest. r = (1 + cos θ)/2 after the step; leaving the track ends the episode, else 500
-    steps do. The state is x, ẋ, θ (upright at 0), θ̇; the observation x, ẋ, cos θ, sin θ, θ̇; the action the
-    share of the force in [−1, 1], (1,).
+    hanging, all within ±0.05 of rest. r = (1 + cos θ)/2 after the step; leaving the track ends the episode,
+    else 500 steps do. The state is x, ẋ, θ (upright at 0), θ̇; the observation x, ẋ, cos θ, sin θ, θ̇; the
+    action the share of the force in [−1, 1], (1,).
 
     Source: Gymnasium's CartPole-v1; Barto, Sutton & Anderson 1983.
     """

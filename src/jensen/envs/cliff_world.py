@@ -13,7 +13,7 @@ from jensen.envs.canvas import BACKGROUND, GOALS, OBSTACLE, START
 from jensen.envs.grid import cell_picture
 from jensen.envs.tabular import Outcomes, TabularSimulator, one_hot, share
 from jensen.errors import InputError
-from jensen.typing import Array, Float, Int
+from jensen.typing import Array, ArrayLike, Float, Int
 
 
 class CliffWorld(TabularSimulator):
@@ -105,9 +105,9 @@ class CliffWorld(TabularSimulator):
         """Return the one-hot row of the cell."""
         return one_hot(state, self.num_states)
 
-    def picture(self, state: np.ndarray) -> np.ndarray:
+    def picture(self, state: ArrayLike) -> np.ndarray:
         """Draw the grid, the cliff dark, the goal blue."""
         colours = np.full((self.height, self.width, 3), BACKGROUND)
         colours[0] = OBSTACLE
         colours[0, 0], colours[0, -1] = START, GOALS[-1]
-        return cell_picture(colours, divmod(int(state), self.width))
+        return cell_picture(colours, divmod(int(np.asarray(state)), self.width))

@@ -14,7 +14,7 @@ from jensen.envs.canvas import BACKGROUND, GOALS, OBSTACLE
 from jensen.envs.grid import cell_picture
 from jensen.envs.tabular import Outcomes, TabularSimulator, one_hot, share
 from jensen.errors import InputError
-from jensen.typing import Array, Float, Int
+from jensen.typing import Array, ArrayLike, Float, Int
 
 COST = 0.01
 """Of going right all the way down."""
@@ -119,9 +119,9 @@ class DeepSea(TabularSimulator):
         """Return the one-hot row of the cell."""
         return one_hot(state, self.num_states)
 
-    def picture(self, state: np.ndarray) -> np.ndarray:
+    def picture(self, state: ArrayLike) -> np.ndarray:
         """Draw the sea, its reachable half light, the treasure and the diver."""
         n = self.size
         colours = np.where(np.tri(n, dtype=bool)[..., None], BACKGROUND, OBSTACLE)
         colours[-1, -1] = GOALS[0]
-        return cell_picture(colours, divmod(int(state), n))
+        return cell_picture(colours, divmod(int(np.asarray(state)), n))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gymnasium
 import jax
@@ -130,7 +130,7 @@ def _there(state: Float[Array, "2"], goal: float) -> Array:
     return (state[0] >= goal) & (state[1] >= 0)
 
 
-def _hill(state: np.ndarray, goal: float) -> np.ndarray:
+def _hill(state: Float[np.ndarray, "2"], goal: float) -> np.ndarray:
     canvas = Canvas(Rectangle(LEFT, -0.1, RIGHT, 1.2))
     x = np.linspace(LEFT, RIGHT, 60)
     canvas.line(np.stack([x, _height(x)], -1), 0.01, OBSTACLE)
@@ -139,5 +139,5 @@ def _hill(state: np.ndarray, goal: float) -> np.ndarray:
     return canvas.array()
 
 
-def _height(x: np.ndarray | float) -> np.ndarray:
+def _height(x: Any) -> Any:
     return 0.45 * np.sin(3 * np.asarray(x)) + 0.55

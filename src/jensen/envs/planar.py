@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import Moved
-from jensen.envs.canvas import GOALS, Canvas, Circle, Rectangle
+from jensen.envs.canvas import AGENT, GOALS, Canvas, Circle, Rectangle
 from jensen.envs.frames import enlarged, frame_space, framed
 from jensen.envs.simulator import Simulator
 from jensen.errors import InputError
@@ -105,13 +105,12 @@ class Planar(Simulator):
         return {"state": state, "is_success": jnp.hypot(*(state - self.goal)) < REACHED}
 
     def picture(self, state: np.ndarray) -> np.ndarray:
-        """Draw the observation larger, and the goal."""
+        """Draw the observation larger, the goal, and the disc red."""
         image = enlarged(np.asarray(drawn(jnp.asarray(state))), SIDE)
-        canvas = Canvas(Rectangle(0, 0, SIDE, SIDE), size=len(image))
-        x, y = np.asarray(self.goal)
-        canvas.cells(image.astype(float))
-        canvas.disc(Circle(float(x), float(SIDE - y), REACHED), GOALS[0])
-        canvas.cells(np.maximum(canvas.array(), image).astype(float))
+        canvas = Canvas(Rectangle(0.0, 0.0, float(SIDE), float(SIDE)), size=len(image))
+        canvas.cells(image)
+        for (x, y), radius, colour in ((self.goal, REACHED, GOALS[0]), (state, AGENT_RADIUS, AGENT)):
+            canvas.disc(Circle(float(x), float(SIDE - y), radius), colour)
         return canvas.array()
 
 

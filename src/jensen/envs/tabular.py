@@ -73,12 +73,17 @@ class TabularSimulator(Simulator):
 
         Where an episode ends, a row sums to less than one. Tables of DeepSea(50) take 50 MB.
         """
-        states, actions = jnp.arange(self.num_states), jnp.arange(self.action_dim)
-        cases = jax.vmap(lambda s: jax.vmap(lambda a: self.outcomes(s, a))(actions))(states)
-        rewards = (cases.probability * cases.reward).sum(-1)
-        empty = jnp.zeros((*rewards.shape, self.num_states))
-        where = states[:, None, None], actions[None, :, None], cases.state
-        return MDP(empty.at[where].add(cases.probability * cases.continues, mode="drop"), rewards, self.start)
+        return _tables(self)
+
+
+@eqx.filter_jit
+def _tables(world: TabularSimulator) -> MDP:
+    states, actions = jnp.arange(world.num_states), jnp.arange(world.action_dim)
+    cases = jax.vmap(lambda s: jax.vmap(lambda a: world.outcomes(s, a))(actions))(states)
+    rewards = (cases.probability * cases.reward).sum(-1)
+    empty = jnp.zeros((*rewards.shape, world.num_states))
+    where = states[:, None, None], actions[None, :, None], cases.state
+    return MDP(empty.at[where].add(cases.probability * cases.continues, mode="drop"), rewards, world.start)
 
 
 def _draw(probabilities: Float[Array, "k"], key: PRNGKey) -> Int[Array, ""]:
