@@ -52,9 +52,7 @@ class Outcomes(eqx.Module):
     def of(cls, mdp: MDP) -> Outcomes:
         """List them; the end of an episode counts as staying. Host code."""
         edges = (np.asarray(mdp.transitions) > 0).any(1)
-        edges |= (
-            np.eye(len(edges), dtype=bool) * (np.asarray(mdp.transitions).sum(-1).min(-1) < 1 - 1e-4)[:, None]
-        )
+        edges |= np.diag(np.asarray(mdp.transitions).sum(-1).min(-1) < 1 - 1e-4)
         most = max(int(edges.sum(1).max()), 2)
         order = np.argsort(~edges, axis=1, kind="stable")[:, :most]
         known = np.take_along_axis(edges, order, 1)

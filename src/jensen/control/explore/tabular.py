@@ -15,7 +15,7 @@ from jensen.control.explore.checks import at_least
 from jensen.control.explore.transitions import AbstractBonus, Foresees, Transitions
 from jensen.core import AbstractWorld, Moved
 from jensen.errors import CombinationError, InputError
-from jensen.typing import Array, Float, Int, PRNGKey, PyTree, Scalar
+from jensen.typing import Array, Float, Int, PRNGKey, PyTree, Scalar, Shaped
 
 
 class Enumerated(eqx.Module):
@@ -27,7 +27,8 @@ class Enumerated(eqx.Module):
         code: A state to its code 0..S−1.
         num_states: S.
         horizon: Most steps of an episode.
-        observe: A state to what bonuses see of it; by default its code.
+        observe: A state to the vector that bonuses see of it, beside one-hot rows of actions; by default they
+            see codes of both.
 
     Raises:
         InputError: A number that is not positive.
@@ -36,7 +37,7 @@ class Enumerated(eqx.Module):
     world: AbstractWorld
     initial: Callable[[PRNGKey], PyTree]
     code: Callable[[PyTree], Int[Array, ""]]
-    observe: Callable[[PyTree], Array]
+    observe: Callable[[PyTree], Array] | None
     num_states: int
     horizon: int
 
@@ -52,8 +53,17 @@ class Enumerated(eqx.Module):
     ):
         at_least("Enumerated", 1, num_states=num_states, horizon=horizon)
         self.world, self.initial, self.code = world, initial, code
-        self.observe = code if observe is None else observe
+        self.observe = observe
         self.num_states, self.horizon = num_states, horizon
+
+    def seen(self, state: PyTree) -> Array:
+        """Return what bonuses see of a state."""
+        return self.code(state) if self.observe is None else self.observe(state)
+
+    def acts(self) -> Shaped[Array, "a *r"]:
+        """Return what bonuses see of every action."""
+        num = self.world.action_dim
+        return jnp.arange(num) if self.observe is None else jnp.eye(num)
 
 
 class TableWorld(AbstractWorld):
@@ -228,10 +238,10 @@ def learn(
         path = _walk(world, learner, bonus, q, to_path)
         earned = jnp.zeros(world.horizon)
         if bonus is not None:
-            steps = Transitions(path.seen, path.action, path.seen_after, path.alive)
+            steps = Transitions(path.seen, world.acts()[path.action], path.seen_after, path.alive)
             earned = bonus.bonus(steps)
             bonus = bonus.update(steps, key=to_bonus)
-        q = _replayed(learner, q, path, earned, _drawn_to(learner, bonus, path.seen_after, actions))
+        q = _replayed(learner, q, path, earned, _drawn_to(learner, bonus, path.seen_after, world.acts()))
         visits = visits.at[path.code, path.action].add(path.alive.astype(jnp.int32))
         covered = (visits.sum(-1) > 0).sum()
         facts = (path.reward @ path.alive, covered, earned.sum())
@@ -253,15 +263,15 @@ def _walk(
     def step(carry: PyTree, given: PyTree) -> tuple[PyTree, _Path]:
         state, alive = carry
         chance, held, key = given
-        code, seen = world.code(state), world.observe(state)
-        worth = q[code] + _drawn_to(learner, bonus, seen[None], num)[0]
+        code, seen = world.code(state), world.seen(state)
+        worth = q[code] + _drawn_to(learner, bonus, seen[None], world.acts())[0]
         best = jnp.argmax(jnp.where(worth >= worth.max(), chance[:num], -1.0))
         random = jnp.minimum((held[num + 1] * num).astype(jnp.int32), num - 1)
         action = jnp.where(held[num] < learner.epsilon, random, best)
         moved = world.world.step(state, jax.nn.one_hot(action, num), key=key)
         after = moved.state
         row = _Path(
-            code, action, moved.reward, world.code(after), moved.continues, alive, seen, world.observe(after)
+            code, action, moved.reward, world.code(after), moved.continues, alive, seen, world.seen(after)
         )
         return (after, alive * (moved.continues > 0)), row
 
@@ -269,12 +279,12 @@ def _walk(
     return jax.lax.scan(step, (world.initial(to_start), jnp.ones(())), (chance, held, keys))[1]
 
 
-def _drawn_to(learner: QLearner, bonus: Any, seen: Array, actions: int) -> Float[Array, "n a"]:
+def _drawn_to(learner: QLearner, bonus: Any, seen: Array, acts: Array) -> Float[Array, "n a"]:
     """Return C·b of every action at each observation, zeros where optimism is not asked for."""
     if learner.optimism is None:
-        return jnp.zeros((len(seen), actions))
+        return jnp.zeros((len(seen), len(acts)))
     ahead = jax.vmap(jax.vmap(bonus.ahead, in_axes=(None, 0)), in_axes=(0, None))
-    return learner.optimism * ahead(seen, jnp.arange(actions))
+    return learner.optimism * ahead(seen, acts)
 
 
 def _replayed(

@@ -61,7 +61,9 @@ class Transitions(NamedTuple):
     @property
     def happened(self) -> Float[Array, "n"]:
         """The weights, ones where there are none."""
-        return jnp.ones(len(self.observation)) if self.weight is None else jnp.asarray(self.weight)
+        if self.weight is None:
+            return jnp.ones(len(self.observation))
+        return jnp.asarray(self.weight, jnp.float32)
 
 
 class AbstractBonus(eqx.Module):

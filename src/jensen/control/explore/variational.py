@@ -101,7 +101,7 @@ def exact_gain(q: DiagGaussian, step: Step) -> Scalar:
     factor = jnp.exp(jnp.clip(step.log_scale, -5.0, 5.0))
     found = kl_divergence(DiagGaussian(q.loc + step.loc, q.scale * factor), q, None)
     assert found is not None
-    return found
+    return found.sum()
 
 
 class VariationalGain(AbstractBonus):
