@@ -24,8 +24,21 @@ TITLES = {
 }
 """Headings of the reports, before the environment's name."""
 
-BONUSES = ("greedy", "counts", "untried", "optimistic", "pseudo-counts", "gain", "disagreement")
+BONUSES = (
+    "epsilon-greedy",
+    "counts",
+    "untried-first",
+    "optimistic-counts",
+    "pseudo-counts",
+    "information-gain",
+    "disagreement",
+    "foreseen-counts",
+    "foreseen-gain",
+    "foreseen-disagreement",
+)
 """Ways to explore a table."""
+
+_COMPARED = ("epsilon-greedy", "counts", "optimistic-counts")
 
 PLANNERS = ("cem", "mppi")
 REWARDS = ("state", "state-action")
@@ -121,19 +134,23 @@ IMAGINE = (
 )
 
 EXPLORE = (
-    Option("bonus", _LEARN, "A,B", f"{', '.join(BONUSES)} (default greedy,counts,optimistic)", _bonuses),
+    Option("bonus", _LEARN, "A,B", f"{', '.join(BONUSES)} (default {','.join(_COMPARED)})", _bonuses),
     Option("episodes", _LEARN, "N", "episodes of each run (default 2000)", whole(1)),
     Option("runs", _LEARN, "K", "runs of each, with seeds of their own (default 10)", whole(1)),
-    Option("scale", _LEARN, "C", "bonus of what was never tried, in units of reward (default 1)", _POSITIVE),
-    Option("epsilon", _LEARN, "E", "share of random actions of greedy (default 0.1)", _SHARE),
+    Option(
+        "scale",
+        _LEARN,
+        "C",
+        "worth of a bonus of 1, in units of reward (default: a tenth of the largest)",
+        _POSITIVE,
+    ),
     Option(
         "learning_rate",
         _LEARN,
         "RATE",
-        "share of the way to each target (default 1, or 0.2 in a world of chance)",
+        "share of the way to each target (default 1, or 0.2 where chance has a part)",
         _SHARE,
     ),
-    _discount(_LEARN, "1"),
     _as("seed", _LEARN),
 )  # fmt: skip
 
@@ -173,13 +190,7 @@ IRL = (
 DEFAULTS: dict[str, dict[str, Any]] = {
     "plan": {"episodes": 100, "rounds": 0, "planner": "cem", "evaluate": 100, "seed": 0},
     "imagine": {"episodes": 100, "rounds": 0, "evaluate": 100, "seed": 0},
-    "explore": {
-        "bonus": ["greedy", "counts", "optimistic"],
-        "episodes": 1000,
-        "runs": 10,
-        "scale": 1.0,
-        "seed": 0,
-    },
+    "explore": {"bonus": list(_COMPARED), "episodes": 2000, "runs": 10, "seed": 0},
     "irl": {"seed": 0},
 }
 """What is used when nobody says, besides the defaults of ``jensen.control``."""
