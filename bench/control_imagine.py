@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=200)
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--world-steps", type=int, default=2500)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--settings", default="{}", help="more settings of imagine, as JSON")
     parser.add_argument("--world", help="a fitted world's run directory")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +77,9 @@ class Estimates(NamedTuple):
     error: np.ndarray
 
 
-def estimates(learner: Learner, starts: PyTree, space: ActionSpace, batches: int, **options: Any) -> Estimates:
+def estimates(
+    learner: Learner, starts: PyTree, space: ActionSpace, batches: int, **options: Any
+) -> Estimates:
     """The actor's gradient as a step takes it, with its standard error."""
     how = Settings.of({"temperature_in": "rewards", "discount": GAMMA, "decay": DECAY, **options})
     ready = climb(learner, starts, space, how, 1.0, run=None, key=KEY)
@@ -104,8 +105,7 @@ def close(got: Estimates, want: np.ndarray, at_most: float) -> None:
     assert (got.error < at_most * np.abs(want).max()).all()  # not by a wide margin of error
 
 
-@pytest.mark.parametrize("temperature", [0.0, TAU])
-def test_score_gradient_against_enumeration(temperature: float):
+def test_score_gradient_against_enumeration():
     mdp = problem()
     rng = np.random.default_rng(1)
     logits, values = rng.normal(size=(2, 3)), rng.normal(size=3)
@@ -113,11 +113,11 @@ def test_score_gradient_against_enumeration(temperature: float):
     learned = ActorCritic(actor, critic(values, 0.0, 3), Score())
     learner = Learner(learned, TableWorld.of(mdp), one_hot)
     starts = jnp.tile(jnp.arange(3), 100)
-    got = estimates(learner, starts, DiscreteActions(2), 150, horizon=4, temperature=temperature)
+    got = estimates(learner, starts, DiscreteActions(2), 150, horizon=4, temperature=TAU)
 
     def exact(weight: Array, bias: Array) -> Array:
         policy = jax.nn.softmax((weight + bias[:, None]).T)
-        heat = -temperature * (policy * jnp.log(policy)).sum(1)
+        heat = -TAU * (policy * jnp.log(policy)).sum(1)
         ahead = jnp.asarray(values, jnp.float32)
         for _ in range(4):
             mixed = (1 - DECAY) * values + DECAY * ahead if _ else ahead
@@ -128,7 +128,11 @@ def test_score_gradient_against_enumeration(temperature: float):
     close(got, np.concatenate([np.ravel(weight), bias]), 0.1)
 
 
-@pytest.mark.parametrize("gradient", [Pathwise(), Score()], ids=["pathwise", "score"])
+@pytest.mark.parametrize(
+    "gradient",
+    [Pathwise(), pytest.param(Score(), marks=pytest.mark.slow)],
+    ids=["pathwise", "score"],
+)
 def test_linear_quadratic_gradient_against_finite_differences(gradient: Any):
     gain, shift, log_scale = -0.4, 0.2, np.log(0.3)
     actor = HeteroscedasticNet(
@@ -165,3 +169,171 @@ def test_linear_quadratic_gradient_against_finite_differences(gradient: Any):
     squeeze = 1 - np.tanh(log_scale / 10) ** 2
     raw[[1, 3]] = squeeze
     close(got, want * raw, 0.05 if isinstance(gradient, Pathwise) else 0.2)
+
+
+TINY = {"steps": 12, "batch_size": 8, "horizon": 3, "widths": (4,)}
+SQUARE = jnp.linspace(-2, 2, 16)[:, None]
+
+
+def slope(**more: Any) -> Imagined:
+    return imagine(Slope(), SQUARE, line("squash"), features=as_it_is, key=KEY, **TINY | more)
+
+
+def as_it_is(state: Array) -> Array:
+    return state
+
+
+@pytest.fixture(scope="module")
+def learnt() -> Imagined:
+    return slope()
+
+
+@pytest.mark.parametrize("temperature", [TAU, pytest.param(0.0, marks=pytest.mark.slow)])
+def test_learns_the_best_policy_of_a_table(temperature: float):
+    mdp = problem()
+    got = imagine(
+        TableWorld.of(mdp),
+        jnp.arange(3),
+        DiscreteActions(2),
+        features=one_hot,
+        key=KEY,
+        learned=table(),
+        steps=500,
+        batch_size=3,
+        horizon=5,
+        discount=GAMMA,
+        decay=0.9,
+        clip=1.0,
+        temperature=temperature,
+        temperature_in="rewards",
+        slow_rate=0.1,
+        actor_rate=0.05,
+        critic_rate=0.05,
+    )
+    policy = np.asarray(jax.vmap(lambda s: got.learned.actor.law(one_hot(s)).mean[0])(jnp.arange(3)))
+    values = np.asarray(jax.vmap(lambda s: got.value(s))(jnp.arange(3)))
+    if temperature:
+        best = soft_bellman.solve(mdp, temperature=temperature, discount=GAMMA)
+        np.testing.assert_allclose(policy, np.asarray(best.policy), atol=0.06)
+        np.testing.assert_allclose(values, np.asarray(best.values), atol=0.25)
+    else:
+        hard = tables.value_iteration(mdp, discount=GAMMA)
+        assert (policy.argmax(1) == np.asarray(hard.action_values).argmax(1)).all()
+        assert policy.max(1).min() > 0.9
+        np.testing.assert_allclose(values, np.asarray(hard.values), atol=0.25)
+
+
+def table() -> ActorCritic:
+    """Networks that hold a number for each state."""
+    odds = linear(3, 2, np.zeros((2, 3)), np.zeros(2))
+    return ActorCritic(CategoricalNet(1, 2, 3, net=odds, key=KEY), critic(np.zeros(3), 0.0, 3), Score())
+
+
+def test_is_resumed_to_the_same_bits(tmp_path: Path, learnt: Imagined):
+    class Stops:
+        def log(self, step: int, values: dict[str, float]) -> None:
+            raise KeyboardInterrupt
+
+        def close(self) -> None: ...
+
+    cut = slope(run=Run(tmp_path, checkpoint_every=5, trackers=(Stops(),)))
+    assert cut.stop_reason == "interrupted" and len(cut.history.step) < 12
+    whole = slope(run=Run(tmp_path, checkpoint_every=5, resume=True))
+    assert whole.stop_reason == "steps" and len(whole.history.step) == 12
+    np.testing.assert_array_equal(whole.history.bound, learnt.history.bound)
+    for a, b in zip(jax.tree.leaves(whole.learned), jax.tree.leaves(learnt.learned), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_saved_acts_the_same(tmp_path: Path, learnt: Imagined):
+    learnt.save(tmp_path)
+    back = load_imagined(tmp_path, key=learnt.key)
+    seen = np.linspace(-2, 2, 5, dtype=np.float32)[:, None]
+    np.testing.assert_array_equal(back.policy.predict(seen), learnt.policy.predict(seen))
+    np.testing.assert_array_equal(back.measures["entropy"], learnt.measures["entropy"])
+    assert repr(back) == repr(learnt) and back.settings == learnt.settings
+
+
+def test_acts_on_what_a_learned_world_believes(tmp_path: Path):
+    gaussian = jn.families.DiagGaussian(2)
+    model = jn.models.RSSM(
+        3, 2, deter_dim=4, latent=gaussian, heads=(jn.models.likelihoods.Gaussian(1),), key=KEY
+    )
+    q = jn.posteriors.Filtering(gaussian, like=model, widths=(4,), key=KEY)
+    inference = jn.Inference(model, q, jn.objectives.ELBO(), jn.gradients.Reparam())
+    rows = np.random.default_rng(0).normal(size=(4, 6, 4)).astype(np.float32)
+    data = jn.fit.Data(rows, cond=np.eye(2, dtype=np.float32)[np.zeros((4, 5), int)])
+    got = imagine(inference, data, DiscreteActions(2, 5), key=KEY, **TINY)
+    policy = got.policy
+    policy.reset(num_envs=3)
+    seen = rows[:3, :, :3]
+    together = np.stack([policy.select_action(seen[:, t]) for t in range(3)])
+    assert set(np.unique(together)) <= {5, 6}
+    # environment 1 alone, later: its belief is its own, whatever the others see
+    policy.reset(mask=np.array([True, False, True]))
+    other = seen[:, 3].copy()
+    other[[0, 2]] += 9
+    after = policy.select_action(other)[1]
+    got.save(tmp_path)
+    back = load_imagined(tmp_path, key=got.key).policy
+    back.reset(num_envs=3)
+    np.testing.assert_array_equal(np.stack([back.select_action(seen[:, t]) for t in range(3)]), together)
+    assert back.select_action(seen[:, 3])[1] == after
+
+
+def refused(kind: type[Exception], words: str, **more: Any) -> None:
+    given = {"world": Slope(), "starts": SQUARE, "space": line("squash"), "features": as_it_is, "key": KEY}
+    with pytest.raises(kind, match=words):
+        imagine(**given | TINY | more)
+
+
+def test_bad_input_is_named():
+    refused(InputError, "horizon is 0; it must be at least 1", horizon=0)
+    refused(InputError, "temperature is -1", temperature=-1.0)
+    refused(InputError, "discount is 1.5; it must be from 0 to 1", discount=1.5)
+    refused(InputError, "'stepz' is unknown .did you mean 'steps'", stepz=3)
+    refused(InputError, "'reward' is unknown", temperature_in="reward")
+    refused(InputError, "start state 3 is not finite", starts=SQUARE.at[3].set(jnp.nan))
+    refused(InputError, "stacked on one leading axis", starts=())
+    refused(InputError, "3 columns, but Slope takes 1", space=DiscreteActions(3))
+    refused(InputError, "give features=", features=None)
+    refused(InputError, "must be a vector", features=lambda state: state[None])
+    refused(InputError, "turns a state of", starts=jnp.zeros((4, 2, 1)), features=lambda state: state[0])
+    refused(InputError, "slow_rate is 0", slow_rate=0.0)
+    key = jax.random.key(1)
+    mixture = jn.models.MixtureDensity(1, 1, 2, widths=(4,), key=key)
+    refused(
+        CombinationError, "use control.Score", learned=ActorCritic(mixture, critic(0.0, 0.0, 1), Pathwise())
+    )
+    odds = CategoricalNet(1, 2, 1, widths=(4,), key=key)
+    refused(CombinationError, "use models.Het", learned=ActorCritic(odds, critic(0.0, 0.0, 1), Score()))
+    wide = HeteroscedasticNet(1, 5, widths=(4,), key=key)
+    refused(
+        CombinationError, "a state has 1 features", learned=ActorCritic(wide, critic(0.0, 0.0, 1), Score())
+    )
+
+
+class Cliff(AbstractWorld):
+    """Goes right by itself; beyond 1 the reward is the root of a negative number."""
+
+    action_dim: int = 1
+
+    def step(self, state: Array, action: Array, *, key: PRNGKey) -> Moved:
+        return Moved(state + 0.4, jnp.sqrt(1 - state[0]) + 0 * action[0], jnp.ones(()))
+
+
+def test_rewards_that_are_not_finite_are_named():
+    refused(InputError, "rewards that are not finite from its first steps", world=Cliff(), starts=SQUARE)
+
+
+def test_a_step_that_is_not_finite_is_named():
+    # found by the scouts nowhere: it takes a far state that none of them starts from
+    starts = jnp.concatenate([jnp.full((2000, 1), -9.0), jnp.full((1, 1), 0.5), jnp.full((1, 1), -9.0)])
+    refused(
+        NonFiniteError,
+        "rewards are not finite after 3 imagined steps",
+        world=Cliff(),
+        starts=starts,
+        batch_size=2002,
+        steps=2,
+    )

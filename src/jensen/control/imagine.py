@@ -198,7 +198,7 @@ def imagine(
     outcome = ready.run()
     state, step = outcome.state, int(outcome.state.step)
     looked = np.asarray(state.memory.course)[: -(-step * len(state.memory.course) // how.steps)]
-    whole: Any = ready.split.join(jax.tree.map(jax.numpy.asarray, state.params))
+    whole = ready.split.join(jax.tree.map(jax.numpy.asarray, state.params))
     result = Imagined(
         whole.learned,
         world if isinstance(world, ObservedWorld) else None,

@@ -46,17 +46,17 @@ class Settings:
     """
 
     steps: int = 2_000
-    batch_size: int = 256
+    batch_size: int = 128
     horizon: int = 15
     discount: float = 0.99
     decay: float = 0.95
     temperature: float = 1e-3
     temperature_in: str = "returns"
     actor_rate: float = 1e-3
-    critic_rate: float = 1e-3
-    slow_rate: float = 0.02
+    critic_rate: float = 2e-3
+    slow_rate: float = 0.05
     clip: float = 10.0
-    widths: tuple[int, ...] = (128, 128)
+    widths: tuple[int, ...] = (64, 64)
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Settings:

@@ -70,7 +70,7 @@ class BatchLoss:
 
 @dataclass(frozen=True)
 class Split:
-    """An inference in three parts: what is trained, the other arrays, and the rest."""
+    """An inference, or another tree, in three parts: what is trained, the other arrays, and the rest."""
 
     params: PyTree
     frozen: PyTree
@@ -107,8 +107,8 @@ class Split:
         if not jax.tree.leaves(self.params):
             raise InputError("nothing to train: no floating-point array is left; check trainable=")
 
-    def join(self, params: PyTree) -> Inference:
-        """Put the inference together again with other parameters."""
+    def join(self, params: PyTree) -> Any:
+        """Put what was split together again with other parameters."""
         return eqx.combine(params, self.frozen, self.static.value)
 
 
