@@ -2,8 +2,8 @@
 
     python bench/e2c_planar.py --seed 0 --out bench/results/e2c_planar.jsonl --pictures runs/e2c_planar
 
-The plane is ``jensen/Planar-v0``, seen in black and white. Each contestant is given two pictures, of where it is
-and of where to go, and plans in its own state by the same regulator (``algorithms.ilqr``, replanned every
+The plane is ``jensen/Planar-v0``, seen in black and white. Each contestant is given two pictures, of where it
+is and of where to go, and plans in its own state by the same regulator (``algorithms.ilqr``, replanned every
 step) with a quadratic cost there:
 
 - ``e2c``: ``models.EmbedToControl`` fitted to short random walks;
@@ -37,6 +37,7 @@ from jensen.control import bootstrap, interquartile_mean, wilson
 from jensen.control.goals import encoded
 from jensen.envs import planar
 from jensen.models.sequence.transitions import LocallyLinear
+from jensen.posteriors.open_loop import OpenLoop
 
 SIZE = planar.SIDE
 LATENT, HIDDEN, WIDTHS = 2, (150, 150), (100, 100)
@@ -84,7 +85,7 @@ def e2c(x: np.ndarray, actions: np.ndarray, options: argparse.Namespace) -> tupl
         families.DiagGaussian(LATENT), like=model, memory=0, encoder=HIDDEN, widths=(64,), key=to_q
     )
     fitted = fit.gradient(
-        jn.Inference(model, q, objectives.ELBO(beta=options.beta), gradients.Reparam()),
+        jn.Inference(model, OpenLoop(q), objectives.ELBO(), gradients.Reparam()),
         fit.Data(x, cond=actions),
         key=to_fit,
         optimizer=_adam(options.steps),
@@ -155,7 +156,7 @@ def _regressed(net: Any, codes: np.ndarray, actions: np.ndarray, options: argpar
 
 
 def _adam(steps: int) -> optax.GradientTransformation:
-    rate = optax.warmup_cosine_decay_schedule(0.0, 1e-3, min(100, steps // 5), steps)
+    rate = optax.warmup_cosine_decay_schedule(0.0, 2e-3, min(100, steps // 5), steps)
     return optax.chain(optax.clip_by_global_norm(100.0), optax.adam(rate))
 
 
@@ -267,7 +268,6 @@ def main() -> None:
     parser.add_argument("--walks", type=int, default=1000)
     parser.add_argument("--length", type=int, default=10)
     parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--beta", type=float, default=10.0, help="weight of e2c's KL in its loss")
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--iterations", type=int, default=10, help="backward passes a step")
     parser.add_argument("--only", nargs="+", default=["e2c", "vae", "state"])

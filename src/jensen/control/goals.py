@@ -13,7 +13,7 @@ from jensen.core import Datum, HasMarkovLatents, Inference, Moved
 from jensen.dist import draw
 from jensen.errors import InputError
 from jensen.fit import Fitted
-from jensen.posteriors import Filtering
+from jensen.posteriors import Filtering, OpenLoop
 from jensen.typing import Array, Float, PRNGKey
 
 
@@ -57,6 +57,7 @@ class GoalWorld(ObservedWorld):
         if not isinstance(inference, Inference) or not isinstance(inference.model, HasMarkovLatents):
             raise InputError("GoalWorld takes a fit of models.EmbedToControl, or of another Markov model")
         posterior: Any = inference.posterior
+        posterior = posterior.base if isinstance(posterior, OpenLoop) else posterior
         if not isinstance(posterior, Filtering) or posterior.gru is not None:
             raise InputError(
                 "GoalWorld: a goal is one observation, and this posterior needs those before it; fit with "

@@ -7,6 +7,7 @@ from jensen.posteriors.exact import Exact
 from jensen.posteriors.filtering import Filtering
 from jensen.posteriors.hamiltonian import HamiltonianRefined
 from jensen.posteriors.local import Laplace, Pathfinder
+from jensen.posteriors.open_loop import OpenLoop
 from jensen.posteriors.per_datum import PerDatum
 from jensen.posteriors.pooled import Pooled
 from jensen.posteriors.semi_amortized import SemiAmortized
@@ -24,6 +25,7 @@ __all__ = [
     "Global",
     "HamiltonianRefined",
     "Laplace",
+    "OpenLoop",
     "Pathfinder",
     "PerDatum",
     "Pooled",
