@@ -41,7 +41,7 @@ def encode(fitted: Any, x: Any, *, key: PRNGKey | None = None) -> np.ndarray:
     if is_stepwise(inference.model):
         return as_inferred(inference, x, key=key, num_samples=DRAWS).mean
     inference = ready(inference, x, key=key)
-    return map_rows(_mean, inference, x, key=key)
+    return map_rows(posterior_mean, inference, x, key=key)
 
 
 def reconstruct(fitted: Any, x: Any, *, key: PRNGKey | None = None) -> np.ndarray:
@@ -69,7 +69,8 @@ def reconstruct(fitted: Any, x: Any, *, key: PRNGKey | None = None) -> np.ndarra
     return in_units(inference, map_rows(_reconstruction, inference, x, key=key))
 
 
-def _mean(inference: Inference, datum: Datum, key: PRNGKey) -> Array:
+def posterior_mean(inference: Inference, datum: Datum, key: PRNGKey) -> Array:
+    """Return E_q[z | x] of one datum; of a category its probabilities. Traced code."""
     q = inference.q(datum, key=key)
     if isinstance(q, AbstractMoments):
         return q.mean
