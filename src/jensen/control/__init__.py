@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from jensen.control.actors import Pathwise, Score
+from jensen.control.agent import Learned, Round, Rounds, Training, learn
 from jensen.control.collect import collect
 from jensen.control.ensemble import Ensemble
 from jensen.control.evaluation import Evaluation, evaluate
@@ -10,11 +13,12 @@ from jensen.control.imagine import Imagined, imagine, load_imagined
 from jensen.control.imagine_loss import ActorCritic
 from jensen.control.imagine_policy import ActorPolicy
 from jensen.control.imitation import Imitation, imitate, load_policy
-from jensen.control.plan import CEM, MPPI, FromMean, FromSamples, Planner
+from jensen.control.plan import CEM, MPPI, Foresight, FromMean, FromSamples, Planner, foresee
 from jensen.control.policies import LatentPolicy, MixturePolicy
 from jensen.control.policy import Policy
 from jensen.control.replay import Replay
 from jensen.control.replay_episode import Episode
+from jensen.control.represent import Refresh
 from jensen.control.rollouts import record
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions
 from jensen.control.statistics import (
@@ -28,6 +32,9 @@ from jensen.control.statistics import (
 from jensen.control.uniform import UniformPolicy
 from jensen.control.worlds import ModelWorld, ObservedWorld, SeenWorld
 
+if TYPE_CHECKING:
+    from jensen.control.represent_env import EncodedObservation, EncodedVectorObservation, Representation
+
 __all__ = [
     "CEM",
     "MPPI",
@@ -36,38 +43,59 @@ __all__ = [
     "ActorPolicy",
     "BoxActions",
     "DiscreteActions",
+    "EncodedObservation",
+    "EncodedVectorObservation",
     "Ensemble",
     "Episode",
     "Evaluation",
+    "Foresight",
     "FromMean",
     "FromSamples",
     "Imagined",
     "Imitation",
     "Interval",
     "LatentPolicy",
+    "Learned",
     "MixturePolicy",
     "ModelWorld",
     "ObservedWorld",
     "Pathwise",
     "Planner",
     "Policy",
+    "Refresh",
     "Replay",
+    "Representation",
+    "Round",
+    "Rounds",
     "Score",
     "SeenWorld",
+    "Training",
     "UniformPolicy",
     "bootstrap",
     "collect",
     "divergence",
     "entropy",
     "evaluate",
+    "foresee",
     "imagine",
     "imitate",
     "interquartile_mean",
+    "learn",
     "load_imagined",
     "load_policy",
     "record",
     "wilson",
 ]
+
+_WRAPPERS = ("EncodedObservation", "EncodedVectorObservation", "Representation")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WRAPPERS:  # Gymnasium is imported when a wrapper is asked for
+        from jensen.control import represent_env
+
+        return getattr(represent_env, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

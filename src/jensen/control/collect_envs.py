@@ -190,7 +190,7 @@ class Vector(AbstractEnvs):
 
     def begin(self, seed: int) -> np.ndarray:
         """Reset all."""
-        self._ended[:] = False
+        self.forget()
         return self._called(lambda: self._env.reset(seed=seed))[0]
 
     def restart(self, seeds: dict[int, int]) -> np.ndarray:
@@ -200,8 +200,15 @@ class Vector(AbstractEnvs):
         return self._called(lambda: self._env.reset(seed=each, options={"reset_mask": mask}))[0]
 
     def step(self, actions: np.ndarray, live: np.ndarray) -> Taken:
-        """Step all; which are only resets, and what was seen last, depends on the mode."""
-        seen, rewards, terminated, truncated, infos = self._called(lambda: self._env.step(actions))
+        """Step all."""
+        return self.read(*self._called(lambda: self._env.step(actions)))
+
+    def forget(self) -> None:
+        """Take it that all were reset."""
+        self._ended[:] = False
+
+    def read(self, seen: Any, rewards: Any, terminated: Any, truncated: Any, infos: dict[str, Any]) -> Taken:
+        """Say what a step brought: which are only resets, and what was seen last, depends on the mode."""
         over = terminated | truncated
         none, each = np.zeros(self.num, bool), [_of_one(infos, i) for i in range(self.num)]
         if self.mode == "DISABLED":

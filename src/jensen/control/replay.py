@@ -264,6 +264,10 @@ class Replay:
             raise InputError(f"{self.name}: no episodes; there is nothing to learn from")
         return replay_data.to_data(picked, self.space, self.layout, heads=heads, packed=packed)
 
+    def to_rows(self) -> np.ndarray:
+        """Return all observations as rows, (M, D), as ``to_data`` lays them out: for models without time."""
+        return np.concatenate([self.layout.rows(np.asarray(e.observations)) for e in self._episodes])
+
     @classmethod
     def from_data(cls, data: Data, *, like: Replay, heads: Sequence[str] = replay_data.HEADS) -> Replay:
         """Return the episodes of what ``to_data`` made, in the spaces of another replay.

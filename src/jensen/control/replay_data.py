@@ -51,7 +51,7 @@ def to_data(
     lengths = np.array([sum(len(e) + 1 for e in row) for row in rows])
     x = np.zeros((len(rows), lengths.max(), layout.size + len(set(heads))), layout.real)
     flag = int(packed is not None)
-    cond = np.zeros((len(rows), lengths.max() - 1 + flag, _width(space) + flag), np.float32)
+    cond = np.zeros((len(rows), lengths.max() - 1 + flag, width_of(space) + flag), np.float32)
     mask = np.ones(x.shape, bool) if "reward" in heads else None
     for n, row in enumerate(rows):
         at = 0
@@ -60,7 +60,7 @@ def to_data(
             x[n, at:end, : layout.size] = layout.rows(np.asarray(episode.observations))
             for j, head in enumerate(h for h in HEADS if h in heads):
                 x[n, at:end, layout.size + j] = _head(head, episode)
-            cond[n, at : end - 1, : _width(space)] = _entered(space, np.asarray(episode.actions))
+            cond[n, at : end - 1, : width_of(space)] = entered(space, np.asarray(episode.actions))
             if flag:
                 cond[n, at, -1] = 1
             if mask is not None:
@@ -79,18 +79,18 @@ def from_data(
     """
     x, cond = data.x, data.cond
     width = layout.size + len(set(heads))
-    if x.ndim != 3 or x.shape[-1] != width or cond is None or cond.shape[-1] - _width(space) not in (0, 1):
+    if x.ndim != 3 or x.shape[-1] != width or cond is None or cond.shape[-1] - width_of(space) not in (0, 1):
         acts = "no" if cond is None else cond.shape[-1]
         raise InputError(
             f"from_data: sequences of {x.shape[-1]} columns and {acts} of actions; {layout.size} of "
-            f"observations, {len(set(heads))} heads and {_width(space)} of actions were expected"
+            f"observations, {len(set(heads))} heads and {width_of(space)} of actions were expected"
         )
-    flagged = cond.shape[-1] > _width(space)
+    flagged = cond.shape[-1] > width_of(space)
     lengths = np.full(len(x), x.shape[1]) if data.lengths is None else data.lengths
     for row, acts, length in zip(x, cond, lengths, strict=True):
         begins = np.flatnonzero(acts[:length, -1] > 0.5) if flagged else np.zeros(1, int)
         for first, end in zip(begins, [*begins[1:], length], strict=True):
-            yield _left(row[first:end], acts[first : end - 1, : _width(space)], space, layout, heads)
+            yield _left(row[first:end], acts[first : end - 1, : width_of(space)], space, layout, heads)
 
 
 def _left(
@@ -127,11 +127,12 @@ def _head(head: str, episode: Episode) -> np.ndarray:
     return goes_on
 
 
-def _width(space: ActionSpace) -> int:
+def width_of(space: ActionSpace) -> int:
+    """Return how many numbers of an action worlds read."""
     return space.n if isinstance(space, DiscreteActions) else space.size
 
 
-def _entered(space: ActionSpace, actions: np.ndarray) -> np.ndarray:
+def entered(space: ActionSpace, actions: np.ndarray) -> np.ndarray:
     """Return actions as worlds read them, (T, U)."""
     if isinstance(space, DiscreteActions):
         return np.eye(space.n, dtype=np.float32)[actions - space.start]
