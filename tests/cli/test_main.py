@@ -123,7 +123,9 @@ def test_other_commands(here: Path, capsys: pytest.CaptureFixture[str]):
     Path("../run/report.html").unlink()
     assert main(["report", "../run"]) == 0 and Path("../run/report.html").stat().st_size > 1000
     assert main(["info"]) == 0
-    assert "presets    gaussian, gmm, fa, ppca, vae, iwae, hvae, dvae, vqvae, " in capsys.readouterr().out
+    assert (
+        "presets    gaussian, gmm, tmm, fa, ppca, vae, iwae, hvae, dvae, vqvae, " in capsys.readouterr().out
+    )
     assert main(["fit", "--resume", "../run"]) == 0
     assert capsys.readouterr().out == "../run is finished; its report: ../run/report.html\n"
 
@@ -178,15 +180,20 @@ DECODERS = {
     "importance-weighted": ["iwae", "iris", "--num-samples", "3"],
     "per datum": ["vae", "iris", "--posterior", "per-datum", "--standardize"],
     "a mixture by gradient": ["gmm", "iris", "--gradient", "analytic"],
+    "a mixture of t laws": ["tmm", "iris"],
 }
 
 
 @pytest.mark.parametrize("case", DECODERS)
 def test_other_fits(case: str, here: Path, unmeasured: None, capsys: pytest.CaptureFixture[str]):
     words = DECODERS[case]
-    small = {"gmm": SMALL[:2], "hvae": [*SMALL[:4], "--latent", "1,2"]}.get(words[0], SMALL)
+    small = {
+        "gmm": SMALL[:2],
+        "tmm": ["--steps", "2", "--restarts", "1"],
+        "hvae": [*SMALL[:4], "--latent", "1,2"],
+    }.get(words[0], SMALL)
     assert main(["fit", *words, *small, "--out", "run"]) == 0
-    assert "stopped by epochs" in capsys.readouterr().out
+    assert f"stopped by {'steps' if '--steps' in small else 'epochs'}" in capsys.readouterr().out
     assert np.isfinite(fit.load("run").history.bound).all()
 
 

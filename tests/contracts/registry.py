@@ -13,7 +13,7 @@ KEY = jax.random.key(0)
 DIM, LATENT, CLASSES, NUM_DATA, COND = 3, 2, 3, 4, 2
 ROW = Datum(jnp.array([1.0, 0.0, 1.0]), index=jnp.asarray(1))
 SEQUENCE = Datum(jnp.array([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]), index=jnp.asarray(1))
-SEQUENTIAL = {"HMM", "LinearGaussianSSM", "NeuralStateSpace", "RSSM", "RSSM(OneHot)"}
+SEQUENTIAL = {"EmbedToControl", "HMM", "LinearGaussianSSM", "NeuralStateSpace", "RSSM", "RSSM(OneHot)"}
 """Models of which one datum is a sequence."""
 
 
@@ -84,6 +84,7 @@ LIKELIHOODS = {
 MODELS = {
     "Gaussian": lambda: models.Gaussian(DIM, key=KEY),
     "GaussianMixture": lambda: models.GaussianMixture(CLASSES, DIM, key=KEY),
+    "StudentMixture": lambda: models.StudentMixture(CLASSES, DIM, key=KEY),
     "BernoulliMixture": lambda: models.BernoulliMixture(CLASSES, DIM, key=KEY),
     "FactorAnalysis": lambda: models.FactorAnalysis(DIM, LATENT, key=KEY),
     "ProbabilisticPCA": lambda: models.ProbabilisticPCA(DIM, LATENT, key=KEY),
@@ -105,6 +106,9 @@ MODELS = {
     "LinearGaussianSSM": lambda: models.LinearGaussianSSM(LATENT, DIM, key=KEY),
     "NeuralStateSpace": lambda: models.NeuralStateSpace(
         DIM, LATENT, likelihood="bernoulli", decoder=(), width=2, key=KEY
+    ),
+    "EmbedToControl": lambda: models.EmbedToControl(
+        DIM, 0, LATENT, likelihood="bernoulli", decoder=(), widths=(2,), key=KEY
     ),
     "RSSM": lambda: rssm(families.DiagGaussian(LATENT)),
     "LogDensity": lambda: models.LogDensity(lambda z: -0.5 * jnp.sum(z**2), LATENT),
@@ -147,9 +151,10 @@ POSTERIORS = {
         family, like=MODELS["NeuralStateSpace"](), widths=(2,), key=KEY
     ),
 }
+POSTERIORS["OpenLoop"] = lambda family: posteriors.OpenLoop(POSTERIORS["Filtering"](family))
 NO_FAMILY = ("Exact", "Conjugate", "TopDown", "BottomUp", "Laplace", "Pathfinder", "VectorQuantized")
 """Posteriors that are given no family, whatever they are made of."""
-OF_NETWORKS = ("SemiAmortized", "HamiltonianRefined")
+OF_NETWORKS = ("SemiAmortized", "HamiltonianRefined", "OpenLoop")
 """Posteriors that ask the network they hold first: a few families stand for all."""
 MORE_POSTERIORS = {
     "Amortized(cond)": lambda family: posteriors.Amortized(
@@ -211,6 +216,7 @@ MORE_MODELS = {
     ),
 }
 LIKE_ANOTHER = {
+    "EmbedToControl",
     "ProbabilisticPCA",
     "EpisodeDecoder",
     "ConditionalDecoder(StandardNormal)",

@@ -21,6 +21,7 @@ from jensen.models.static import (
     GaussianMixture,
     LogDensity,
     ProbabilisticPCA,
+    StudentMixture,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "MixtureDensity",
     "NeuralStateSpace",
     "ProbabilisticPCA",
+    "StudentMixture",
     "chunk_decoder",
     "likelihoods",
     "priors",

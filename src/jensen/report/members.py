@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -109,9 +109,7 @@ def telling(weights: np.ndarray, means: np.ndarray, spread: np.ndarray) -> tuple
     return int(first), int(second)
 
 
-def ellipses(
-    ax: Axes, model: Mixture, spread: np.ndarray, view: View, pair: tuple[int, int]
-) -> None:
+def ellipses(ax: Axes, model: Mixture, spread: np.ndarray, view: View, pair: tuple[int, int]) -> None:
     """Draw components as ellipses over the data, in two of its columns."""
     from matplotlib import rcParams
     from matplotlib.patches import Ellipse
@@ -150,8 +148,6 @@ def ellipses(
 def _loadings(model: models.FactorAnalysis | models.ProbabilisticPCA, view: View) -> list[Any]:
     loadings, noise = model.loadings, model.noise_variances
     names = names_of(view, len(loadings))
-    heavy = isinstance(model, models.StudentMixture)
-    unit = "scale" if heavy else "standard deviation"
     data = view.data
     if data is not None and data.image_shape is not None and len(data.image_shape) == 2:
         limit = float(np.abs(loadings).max())

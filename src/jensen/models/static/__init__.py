@@ -9,6 +9,7 @@ from jensen.models.static.gaussian import Gaussian
 from jensen.models.static.log_density import LogDensity
 from jensen.models.static.mixture import GaussianMixture
 from jensen.models.static.ppca import ProbabilisticPCA
+from jensen.models.static.student_mixture import StudentMixture
 from jensen.models.static.topics import LDA
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "HasFrame",
     "LogDensity",
     "ProbabilisticPCA",
+    "StudentMixture",
 ]

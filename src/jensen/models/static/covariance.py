@@ -31,11 +31,13 @@ class Whitened(NamedTuple):
         y: E[y_k | observed entries], (K, D).
         log_p: Log-density of the observed entries under each component, (K,), in nats.
         hidden: What missing entries add to the second moments of y.
+        peak: Log-density at the component's mean, (K,): log_p is peak − ½|y|².
     """
 
     y: Float[Array, "k d"]
     log_p: Float[Array, "k"]
     hidden: Float[Array, "..."]
+    peak: Float[Array, "k"]
 
 
 class AbstractCovariance(eqx.Module):
@@ -167,8 +169,8 @@ class AbstractTriangular(AbstractCovariance):
         u = jax.vmap(solve_lower)(each, centred[..., None])
         y = (g.swapaxes(1, 2) @ u)[..., 0]
         log_det = jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)).sum(-1)
-        log_p = -0.5 * (u**2).sum((1, 2)) - log_det - 0.5 * LOG_2PI * mask.sum()
-        return Whitened(y, log_p, eye - g.swapaxes(1, 2) @ g)
+        peak = -log_det - 0.5 * LOG_2PI * mask.sum()
+        return Whitened(y, peak - 0.5 * (u**2).sum((1, 2)), eye - g.swapaxes(1, 2) @ g, peak)
 
     def second(self, r: Float[Array, "k n"], y: Float[Array, "k d n"]) -> Float[Array, "k d d"]:
         """Return Σ r y yᵀ."""
@@ -219,8 +221,8 @@ class AbstractAxisAligned(AbstractCovariance):
         """Zero the missing columns; each has variance one there."""
         y = jnp.where(mask, (x - means) / self.scale, 0.0)
         log_det = jnp.where(mask, jnp.log(self.scale), 0.0).sum(-1)
-        log_p = -0.5 * (y**2).sum(-1) - log_det - 0.5 * LOG_2PI * mask.sum()
-        return Whitened(y, log_p, 1.0 - mask)
+        peak = -log_det - 0.5 * LOG_2PI * mask.sum()
+        return Whitened(y, peak - 0.5 * (y**2).sum(-1), 1.0 - mask, peak)
 
     def second(self, r: Float[Array, "k n"], y: Float[Array, "k d n"]) -> Float[Array, "k d"]:
         """Return Σ r y²."""

@@ -18,7 +18,7 @@ from jensen.core import (
     InitializesFromData,
     Simulates,
 )
-from jensen.models.static.components import Components
+from jensen.models.static.components import AbstractComponents
 from jensen.nets import Frame
 from jensen.nets import trainable as all_trainable
 from jensen.typing import Array, Bool, Float, PyTree, Scalar
@@ -50,9 +50,9 @@ class AbstractGaussianModel(
     InitializesFromData,
     Simulates,
 ):
-    """A weighted sum of Gaussians, one of them or many, however their covariances are made."""
+    """A weighted sum of laws shaped like Gaussians, one or many, however their covariances are made."""
 
-    components: eqx.AbstractVar[Components]
+    components: eqx.AbstractVar[AbstractComponents]
 
     @property
     @abstractmethod
