@@ -138,9 +138,16 @@ def advanced(place: Float[Array, "2"], way: Float[Array, "2"]) -> Float[Array, "
 
 def drawn(place: Float[Array, "2"]) -> Float[Array, "p"]:
     """Draw the disc white among the obstacles, edges smoothed over one pixel, line by line from the top."""
-    line = jnp.arange(SIDE) + 0.5
-    x, y = jnp.meshgrid(line, line)
-    centres = jnp.concatenate([jnp.array(OBSTACLES), place[None]])
-    radii = jnp.array([OBSTACLE_RADIUS] * len(OBSTACLES) + [AGENT_RADIUS])
-    away = jnp.hypot(x[..., None] - centres[:, 0], y[..., None] - centres[:, 1]) - radii
-    return jnp.clip(0.5 - away.min(-1), 0.0, 1.0).reshape(-1)
+    away = jnp.sqrt((_ACROSS - place[0]) ** 2 + (_DOWN - place[1]) ** 2)
+    return jnp.maximum(_BLANK, jnp.clip(0.5 + AGENT_RADIUS - away, 0.0, 1.0))
+
+
+def _blank() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns and rows of the pixels' centres, and the picture of the obstacles alone."""
+    line = np.arange(SIDE, dtype=np.float32) + 0.5
+    x, y = (grid.reshape(-1) for grid in np.meshgrid(line, line))
+    away = np.min([np.hypot(x - cx, y - cy) for cx, cy in OBSTACLES], axis=0)
+    return x, y, np.clip(0.5 + OBSTACLE_RADIUS - away, 0.0, 1.0).astype(np.float32)
+
+
+_ACROSS, _DOWN, _BLANK = _blank()
