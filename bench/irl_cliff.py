@@ -1,4 +1,4 @@
-"""Inverse reinforcement learning on CliffWorld: what the inferred reward is worth, here and in other winds.
+"""Inverse reinforcement learning on CliffWorld: what the inferred reward is worth, here and elsewhere.
 
     python bench/irl_cliff.py --out bench/results/irl_cliff.json
     python bench/irl_cliff.py --table bench/results/irl_cliff.json
@@ -6,9 +6,10 @@
 
 Demonstrators are soft-optimal at temperature 1. Every seed has demonstrations of its own; returns are exact
 (policy evaluation), undiscounted, over the 8 steps of an episode. ``irl`` is the soft-optimal policy of the
-inferred reward of states; ``irl, greedy`` the best policy by that reward; ``cloning`` counts actions, even odds
-where nothing was seen (``cloning + 1``: one added to every count). In a changed wind an inferred reward is
-planned with anew, a clone does what it did. The prior's scale was chosen on seeds 1000 to 1004.
+inferred reward of states; ``irl, greedy`` the best policy by that reward; ``cloning`` counts actions, with
+even odds where nothing was seen (``cloning + 1``: one added to every count). In changed
+dynamics (another wind; every action moving the opposite way) an inferred reward is planned with anew, a clone
+does what it did. The prior's scale was chosen on seeds 1000 to 1002.
 """
 
 from __future__ import annotations
@@ -23,19 +24,29 @@ import jax
 import numpy as np
 
 from jensen import envs
+from jensen.algorithms.mdp import MDP
 from jensen.control import irl
 from jensen.control.soft import earned, soft_control
 from jensen.control.statistics import bootstrap
 from jensen.control.tabular import sample_episodes
 
-HORIZON, TEMPERATURE, PRIOR = 8, 1.0, 3.0
-DEMONSTRATIONS, WINDS = (5, 10, 30, 100), (0.3, 0.0, 0.7)
+HORIZON, TEMPERATURE, PRIOR = 8, 1.0, 10.0
+DEMONSTRATIONS = (5, 10, 30, 100)
+HOME, *CHANGED = WORLDS = ("wind 0.3", "wind 0", "wind 0.7", "turned")
+
+
+def world_of(name: str) -> MDP:
+    """Return CliffWorld as it is, in another wind, or with its actions turned about."""
+    if name == "turned":
+        home = envs.CliffWorld().mdp()
+        return home._replace(transitions=home.transitions[:, ::-1])
+    return envs.CliffWorld(wind=float(name.split()[1])).mdp()
 
 
 def one(seed: int, count: int, prior: float) -> dict[str, Any]:
     """Return the figures of one set of demonstrations."""
-    worlds = {wind: envs.CliffWorld(wind=wind).mdp() for wind in WINDS}
-    home = worlds[WINDS[0]]
+    worlds = {name: world_of(name) for name in WORLDS}
+    home = worlds[HOME]
     expert = soft_control(home, temperature=TEMPERATURE, horizon=HORIZON)
     shown = sample_episodes(home, expert.policy, count, max_steps=HORIZON, seed=seed)
     unseen = irl.demonstrated(
@@ -52,24 +63,24 @@ def one(seed: int, count: int, prior: float) -> dict[str, Any]:
     clones = {"cloning": irl.clone(seen, smoothing=0.0), "cloning + 1": irl.clone(seen)}
     for name, policy in {"irl": found.policy, **clones}.items():
         row[f"nll, {name}"] = unseen.nll(0.999 * policy + 0.001 / 4)
-    for wind, world in worlds.items():
+    for where, world in worlds.items():
         planned = found.transferred(world)
         greedy = soft_control(planned.mdp, temperature=0.0, horizon=HORIZON)
         for name, policy in {"irl": planned.policy, "irl, greedy": greedy.policy, **clones}.items():
-            row[f"{name}, wind {wind}"] = earned(world, policy)
+            row[f"{name}, {where}"] = earned(world, policy, horizon=HORIZON)
     return row
 
 
 def references() -> dict[str, dict[str, float]]:
-    """Return what the best, the demonstrator and even odds earn in each wind."""
+    """Return what the best, the demonstrator's kind and even odds earn in each world."""
     found = {}
-    for wind in WINDS:
-        world = envs.CliffWorld(wind=wind).mdp()
+    for where in WORLDS:
+        world = world_of(where)
         best, soft = (soft_control(world, temperature=t, horizon=HORIZON) for t in (0.0, TEMPERATURE))
         even = np.full((HORIZON, *world.rewards.shape), 1 / world.num_actions)
-        found[str(wind)] = {
+        found[where] = {
             "best": best.expected_return,
-            "demonstrator": soft.expected_return,
+            "soft-optimal": soft.expected_return,
             "even odds": earned(world, even),
         }
     return found
@@ -80,13 +91,13 @@ def table(kept: dict[str, Any]) -> str:
     lines = []
     rows = kept["rows"]
     methods = ("irl", "irl, greedy", "cloning", "cloning + 1")
-    for wind in WINDS:
-        known = kept["references"][str(wind)]
-        lines += [f"\nwind {wind}: " + ", ".join(f"{name} {value:.1f}" for name, value in known.items()), ""]
+    for where in WORLDS:
+        known = kept["references"][where]
+        lines += [f"\n{where}: " + ", ".join(f"{name} {value:.1f}" for name, value in known.items()), ""]
         lines += ["| demonstrations | " + " | ".join(methods) + " |", "|---" * (len(methods) + 1) + "|"]
         for count in DEMONSTRATIONS:
             own = [row for row in rows if row["demonstrations"] == count]
-            cells = [bootstrap([row[f"{name}, wind {wind}"] for row in own]) for name in methods]
+            cells = [bootstrap([row[f"{name}, {where}"] for row in own]) for name in methods]
             shown = [f"{cell.value:.1f} [{cell.lower:.1f}, {cell.upper:.1f}]" for cell in cells]
             lines.append(f"| {count} | " + " | ".join(shown) + " |")
     lines += [
@@ -146,7 +157,8 @@ def main() -> None:
     path = Path(asked.table or asked.out)
     kept = json.loads(path.read_text()) if path.exists() else {"references": references(), "rows": []}
     if asked.picture:
-        return picture(kept, asked.picture)
+        picture(kept, asked.picture)
+        return
     if not asked.table:
         have = {(row["seed"], row["demonstrations"]) for row in kept["rows"]}
         for count in DEMONSTRATIONS:

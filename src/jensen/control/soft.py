@@ -157,20 +157,48 @@ def check_control(temperature: float, horizon: int | None, discount: float) -> N
         raise InputError(f"discount is {discount}; it must lie in [0, 1]")
 
 
-def visited(mdp: MDP, policy: Any, *, discount: float) -> Float[np.ndarray, "s a"]:
-    """Return Σ_t γ^t p(s_t = s, a_t = a) of a policy, (S, A), or of one a step, (H, S, A)."""
-    return np.asarray(_visits(mdp, np.asarray(policy, np.float32), discount))
+def visited(
+    mdp: MDP, policy: Any, *, discount: float = 1.0, horizon: int | None = None
+) -> Float[np.ndarray, "s a"]:
+    """Return Σ_t γ^t p(s_t = s, a_t = a) of a policy.
+
+    Args:
+        mdp: The world; its rewards are not looked at.
+        policy: π(a | s), (S, A); or (H, S, A), one table a step, for H steps.
+        discount: γ.
+        horizon: Steps of an episode, for a policy (S, A); None for none.
+
+    Raises:
+        InputError: A policy of another shape, or episodes that would go on for ever with γ = 1.
+    """
+    table = np.asarray(policy, np.float32)
+    shape = (mdp.num_states, mdp.num_actions)
+    if table.shape[-2:] != shape or (table.ndim == 3 and horizon not in (None, len(table))):
+        wanted = shape if horizon is None else (horizon, *shape)
+        raise InputError(f"the policy has shape {table.shape}; it must be {shape}, or {wanted} step by step")
+    if table.ndim == 2 and horizon is not None:
+        table = np.broadcast_to(table, (horizon, *shape))
+    if table.ndim == 2 and discount == 1 and not tables.ends(mdp).all():
+        raise InputError(
+            "without a horizon and with discount 1 visits are infinite; give horizon=, or a discount"
+        )
+    return np.asarray(_visits(mdp, table, discount))
 
 
-def earned(mdp: MDP, policy: Any, *, discount: float = 1.0) -> float:
+def earned(mdp: MDP, policy: Any, *, discount: float = 1.0, horizon: int | None = None) -> float:
     """Return the expected return of a policy from the start, in the rewards' units.
 
     Args:
         mdp: The problem, with the rewards to count.
-        policy: π(a | s), (S, A), where episodes end or γ < 1; or (H, S, A), one table a step.
+        policy: As in ``visited``.
         discount: γ.
+        horizon: Steps of an episode, for a policy (S, A); None for none.
+
+    Raises:
+        InputError: As ``visited``.
     """
-    visits, rewards = visited(mdp, policy, discount=discount), np.asarray(mdp.rewards, np.float64)
+    visits = visited(mdp, policy, discount=discount, horizon=horizon)
+    rewards = np.asarray(mdp.rewards, np.float64)
     return float((visits * np.where(visits > 0, rewards, 0.0)).sum())
 
 

@@ -1,0 +1,90 @@
+"""Soft control at its edge: options, policies that act, episodes drawn from tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jensen.algorithms import soft_bellman
+from jensen.algorithms.mdp import MDP
+from jensen.control.soft import earned, soft_control, visited
+from jensen.control.tabular import TabularPolicy, sample_episodes, state_codes
+from jensen.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "algorithms"))
+from decision_problems import random_problem
+
+
+@pytest.fixture(scope="module")
+def problem() -> MDP:
+    return random_problem(0, 4, 3, ends=0.2)
+
+
+def test_a_solved_problem_earns_what_its_episodes_earn(problem: MDP):
+    found = soft_control(problem, temperature=0.5)
+    assert found.policy.shape == (4, 3) and found.values.shape == (4,)
+    again = soft_bellman.backup(problem, jnp.asarray(found.values), temperature=0.5, discount=1.0)
+    np.testing.assert_allclose(again.values, found.values, rtol=1e-5)
+    states, pairs = found.messages
+    np.testing.assert_allclose(pairs - states[:, None], np.log(found.policy), atol=1e-5)
+    drawn = sample_episodes(problem, found.policy, 4_000, max_steps=200, seed=1)
+    assert np.asarray(drawn.terminated).mean() > 0.99
+    error = drawn.returns.std() / np.sqrt(len(drawn))
+    assert abs(drawn.returns.mean() - found.expected_return) < 4 * error
+    np.testing.assert_allclose(drawn.lengths.mean(), found.occupancy.sum(), rtol=0.05)
+
+
+def test_one_table_a_step_acts_step_by_step():
+    tables = np.stack([np.eye(3), np.eye(3)[::-1]])
+    policy = TabularPolicy(tables)
+    policy.reset(num_envs=2)
+    seen = np.array([[0.0], [2.0]])
+    assert [policy.select_action(seen).tolist() for _ in range(3)] == [[0, 2], [2, 0], [2, 0]]
+    policy.reset(num_envs=2, mask=np.array([True, False]))
+    assert policy.select_action(np.eye(3)[[0, 2]]).tolist() == [0, 0]
+    assert policy.predict(np.eye(3)).tolist() == [0, 1, 2]
+
+
+def test_states_are_codes_or_one_hot_rows():
+    assert state_codes(np.array([[2.0], [0.5], [-1.0], [4.0]]), 4, "here").tolist() == [2, -1, -1, -1]
+    assert state_codes(np.array([[0, 1, 0], [0, 0, 0], [1, 0, 1]]), 3, "here").tolist() == [1, -1, -1]
+    with pytest.raises(InputError, match=r"here: observations have shape \(1, 2\)"):
+        state_codes(np.zeros((1, 2)), 3, "here")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"temperature": -0.5}, "temperature is -0.5"),
+        ({"temperature": np.nan}, "temperature is nan"),
+        ({"temperature": 1.0, "horizon": 0}, "horizon is 0"),
+        ({"temperature": 1.0, "discount": 1.5}, "discount is 1.5"),
+        ({"temperature": 1.0, "posterior": "exakt"}, "did you mean 'exact'"),
+    ],
+)
+def test_options_that_make_no_problem(problem: MDP, options: dict, words: str):
+    with pytest.raises(InputError, match=words):
+        soft_control(problem, **options)
+
+
+def test_episodes_without_an_end_need_a_horizon_or_a_discount():
+    endless = random_problem(1)
+    with pytest.raises(InputError, match="from state 0 an episode never ends"):
+        soft_control(endless, temperature=1.0)
+    with pytest.raises(InputError, match="without a horizon"):
+        earned(endless, np.full((3, 2), 0.5))
+    with pytest.raises(InputError, match=r"shape \(2, 3, 2\)"):
+        visited(endless, np.full((2, 3, 2), 0.5), horizon=4)
+    # it could end, but going on for ever earns log 2 a step
+    lazy = MDP(np.array([[[1.0], [0.0]]]), np.zeros((1, 2)), np.ones(1))
+    with pytest.raises(InputError, match="earns more entropy than ending"):
+        soft_control(lazy, temperature=1.0)
+
+
+def test_a_row_that_is_no_law_is_refused():
+    with pytest.raises(InputError, match="row of state 1 holds no probabilities"):
+        TabularPolicy(np.array([[1.0, 0.0], [0.0, 0.0]]))
