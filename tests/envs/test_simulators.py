@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 
 import equinox as eqx
 import gymnasium
@@ -345,3 +347,12 @@ def test_actions_outside_a_box_are_clipped():
         env.reset(seed=0)
         after.append(env.step([torque]))
     assert np.array_equal(after[0][0], after[1][0]) and after[0][1] == after[1][1]
+
+
+def test_the_pages_examples_run_and_its_table_is_complete():
+    page = (Path(__file__).parents[2] / "docs" / "envs.md").read_text("utf-8")
+    scope: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+        exec(compile(block, "docs/envs.md", "exec"), scope)
+    assert scope["observations"].shape == (1000, 1024) and len(scope["states"]) > 100
+    assert all(f"`jensen/{name}-v0`" in page for name in WORLDS)
