@@ -9,11 +9,12 @@ from jensen.control.agent import Learned, Round, Rounds, Training, learn
 from jensen.control.collect import collect
 from jensen.control.ensemble import Ensemble
 from jensen.control.evaluation import Evaluation, evaluate
+from jensen.control.goals import GoalWorld
 from jensen.control.imagine import Imagined, imagine, load_imagined
 from jensen.control.imagine_loss import ActorCritic
 from jensen.control.imagine_policy import ActorPolicy
 from jensen.control.imitation import Imitation, imitate, load_policy
-from jensen.control.plan import CEM, MPPI, Foresight, FromMean, FromSamples, Planner, foresee
+from jensen.control.plan import CEM, ILQR, MPPI, Foresight, FromMean, FromSamples, Planner, foresee
 from jensen.control.policies import LatentPolicy, MixturePolicy
 from jensen.control.policy import Policy
 from jensen.control.replay import Replay
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CEM",
+    "ILQR",
     "MPPI",
     "ActionSpace",
     "ActorCritic",
@@ -51,6 +53,7 @@ __all__ = [
     "Foresight",
     "FromMean",
     "FromSamples",
+    "GoalWorld",
     "Imagined",
     "Imitation",
     "Interval",
