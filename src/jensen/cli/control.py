@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import yaml
 
@@ -86,6 +86,7 @@ class Outcome:
     fitted: Fitted | None = None
 
 
+@runtime_checkable
 class Engine(Protocol):
     """A part of the wing at the command."""
 
@@ -118,8 +119,6 @@ def control(given: dict[str, Any]) -> int:
         if env or written or given["out"] or given["overwrite"]:
             raise InputError("--resume goes on with a run's own options; leave everything else out")
         return _run(Work.of(Path(given["resume"]).expanduser(), part), fresh=False)
-    if given["control"] not in (None, part):
-        raise InputError(f"the config file is one of `jensen control {given['control']}`; say that instead")
     if env is None:
         raise InputError(f"where? Name an environment, as in `{example(part)}`")
     options = DEFAULTS[part] | {name: CONTROL[part][name].value(value) for name, value in written.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jensen.cli.options import OPTIONS, Option, number, one_of, whole
@@ -215,7 +217,7 @@ def example(part: str) -> str:
 
 
 def check_part(words: list[str]) -> None:
-    """Refuse ``jensen control`` with no part, or an unknown one.
+    """Refuse ``jensen control`` with no part or an unknown one, and a config file of another.
 
     Raises:
         InputError: With the nearest, or all of them.
@@ -225,3 +227,23 @@ def check_part(words: list[str]) -> None:
         raise InputError(f"which part? {', '.join(PARTS)}; as in `{example('irl')}`")
     if part not in PARTS and not part.startswith("-"):
         raise InputError(f"unknown part {part!r}{nearest(part, PARTS)}")
+    for word, following in itertools.pairwise(words[2:]):
+        if word == "--config" and Path(following).is_file():
+            _check_config(Path(following), part)
+
+
+def _check_config(path: Path, part: str) -> None:
+    """Refuse a file of another part, or with a key that means nothing; what is no YAML is refused later."""
+    import yaml
+
+    try:
+        plain = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, UnicodeDecodeError, OSError):
+        return
+    if not isinstance(plain, dict):
+        return
+    if plain.get("control", part) != part:
+        raise InputError(f"the config file is one of `jensen control {plain['control']}`; say that instead")
+    for key in plain:
+        if key not in ("control", "env", *CONTROL[part]):
+            raise InputError(f"the config file has an unknown key {key!r}{nearest(str(key), CONTROL[part])}")
