@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -187,3 +189,13 @@ def test_refused(vae: Any, belief: Any):
         LatentEncoder(per_datum, Layout((4,), np.dtype(np.float32)))
     with pytest.raises(InputError, match="before reset"):
         EncodedObservation(cart(), vae).step(0)
+
+
+def test_the_page_runs(capsys: pytest.CaptureFixture[str]):
+    page = Path(__file__).parents[2] / "docs" / "control" / "replay.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
+    scope: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), scope)
+    assert len(blocks) == 2 and scope["data"].cond.shape[-1] == 3 and scope["codes"].shape == (2,)
+    assert "Replay('CartPole-v1'" in capsys.readouterr().out

@@ -36,10 +36,10 @@ class Shown(NamedTuple):
         live: Where anything is shown, (N,).
     """
 
-    rows: np.ndarray
-    actions: np.ndarray
-    fresh: np.ndarray
-    live: np.ndarray
+    rows: Any
+    actions: Any
+    fresh: Any
+    live: Any
 
 
 class AbstractEncoder(ABC):
@@ -282,5 +282,5 @@ def _code(inference: Inference, belief: Any) -> Array:
     return jnp.concatenate([jnp.reshape(carry, -1), jnp.reshape(belief.law.mean, -1)])
 
 
-def _where(fresh: Array, new: Array, old: Array) -> Array:
+def _where(fresh: Any, new: Array, old: Array) -> Array:
     return jnp.where(fresh.reshape(-1, *[1] * (new.ndim - 1)), new, old)
