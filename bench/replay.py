@@ -2,7 +2,7 @@
 
     python bench/replay.py --out bench/results/replay.json
 
-Rates are per second of the process's own CPU time, so that a busy machine does not change them. Beside those of
+Rates are per second of CPU time, so that a busy machine does not change them. Beside those of
 ``collect`` stands a bare loop over the same Gymnasium vector environment that keeps nothing.
 """
 

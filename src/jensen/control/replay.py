@@ -74,7 +74,7 @@ class Replay:
         >>> replay
         Replay('replay', 2 episodes, 6 steps, observations (5,) float64, 2 choices from 0)
         >>> replay.to_data()
-        Data(2 sequences of 3 to 5 steps x 7 columns, cond 4 x 2, 3.1% masked)
+        Data(2 sequences of 3 to 5 steps x 7 columns, cond 4 x 2, 3.6% masked)
     """
 
     def __init__(
