@@ -132,7 +132,8 @@ def advanced(place: Float[Array, "2"], way: Float[Array, "2"]) -> Float[Array, "
     inside = heading**2 - (off**2).sum(-1) + reach**2
     meets = (heading < 0) & (inside > 0)
     distance = -heading - jnp.sqrt(jnp.where(meets, inside, 1.0)) - _GAP
-    room = jnp.where(meets, jnp.maximum(distance, 0.0), jnp.inf).min()
+    # farther than any step, and finite: infinite room has no derivative
+    room = jnp.where(meets, jnp.maximum(distance, 0.0), 4.0 * SIDE).min()
     return place + way * jnp.minimum(1.0, room / length)
 
 
