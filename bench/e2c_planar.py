@@ -40,7 +40,7 @@ from jensen.models.sequence.transitions import LocallyLinear
 from jensen.posteriors.open_loop import OpenLoop
 
 SIZE = planar.SIDE
-LATENT, HIDDEN, WIDTHS = 2, (150, 150), (100, 100)
+LATENT, HIDDEN, WIDTHS = 4, (150, 150), (100, 100)
 HORIZON, STEPS, NEAR = 10, 40, planar.REACHED
 BOUNDS = (-jnp.ones(2), jnp.ones(2))
 
@@ -206,7 +206,7 @@ def crossing(starts: np.ndarray, goals: np.ndarray) -> list[bool]:
 def picture(
     folder: Path, seed: int, encoders: dict[str, Any], paths: dict[str, np.ndarray], goals: np.ndarray
 ) -> None:
-    """Draw each latent plane, coloured by the true position, and some paths."""
+    """Draw each latent space in its two main directions, coloured by the true position, and some paths."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -218,6 +218,7 @@ def picture(
     fig, axes = plt.subplots(len(encoders), 3, figsize=(10, 3.2 * len(encoders)), squeeze=False)
     for row, (name, encode) in enumerate(encoders.items()):
         z = np.asarray(jax.lax.map(lambda p, e=encode: e(render(p)), jnp.asarray(grid), batch_size=200))
+        z = (z - z.mean(0)) @ np.linalg.svd(z - z.mean(0), full_matrices=False)[2][:2].T
         for column, title in enumerate(("x", "y")):
             ax = axes[row, column]
             shown = ax.scatter(*z.T, c=grid[:, column], s=5, cmap="viridis")
@@ -265,9 +266,9 @@ def main() -> None:
     """Fit, walk, score; or put finished seeds together."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--walks", type=int, default=1000)
-    parser.add_argument("--length", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--walks", type=int, default=2000)
+    parser.add_argument("--length", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--iterations", type=int, default=10, help="backward passes a step")
     parser.add_argument("--only", nargs="+", default=["e2c", "vae", "state"])
