@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jensen.control.plan.base import AbstractSearch, Plan, imagined_return
+from jensen.control.plan.foresight import Foresight, foresee
 from jensen.control.plan.policy import AbstractStarts, FromMean, FromSamples, Planner
 from jensen.control.plan.regulator import ILQR
 from jensen.control.plan.sampled import CEM, MPPI
@@ -17,10 +18,12 @@ __all__ = [
     "AbstractStarts",
     "BoxSequences",
     "ChoiceSequences",
+    "Foresight",
     "FromMean",
     "FromSamples",
     "Plan",
     "Planner",
+    "foresee",
     "imagined_return",
     "sequences_in",
 ]
