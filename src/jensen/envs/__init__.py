@@ -1,8 +1,14 @@
-"""Small Gymnasium environments whose demonstrations have several modes: import it and they are registered.
+"""Small Gymnasium environments with known answers: import it and they are registered.
 
-``jensen/Tree-v0``, ``jensen/ThreeRoute-v0`` and ``jensen/Particle-v0``; `make` builds one by its id and
-`demonstrate` records its own demonstrator. Every environment says at the end of an episode
-``info["is_success"]`` and ``info["mode"]``, lists its ``modes``, and can be drawn from ``scene()``.
+Worlds simulated in JAX, one state at a time and as many as ``vmap`` can hold: `PixelPendulum`, `Planar`,
+`DeepSea`, `CliffWorld`, `NoisyTV`, the sparse mountain cars, `CartPoleSwingUp`. `SimulatorEnv` and
+`SimulatorVectorEnv` make Gymnasium environments of any `Simulator`.
+
+And tasks whose demonstrations have several modes: ``jensen/Tree-v0``, ``jensen/ThreeRoute-v0`` and
+``jensen/Particle-v0``. `demonstrate` records their own demonstrators; they say at the end of an episode
+``info["is_success"]`` and ``info["mode"]``, list their ``modes``, and can be drawn from ``scene()``.
+
+`make` builds any by its id, ``jensen/NAME-v0``.
 """
 
 from __future__ import annotations

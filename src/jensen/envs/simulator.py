@@ -2,7 +2,6 @@
 
 # annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
-from typing import Any
 
 import equinox as eqx
 import gymnasium
@@ -43,8 +42,3 @@ class Simulator(AbstractWorld):
     @abstractmethod
     def picture(self, state: PyTree) -> np.ndarray:
         """Draw a state as red, green and blue, (H, W, 3) uint8; on the host, not traced."""
-
-
-def action_dim(space: Any) -> int:
-    """Return the columns of an action as a world reads it: one per number, or one per choice."""
-    return int(space.n) if isinstance(space, gymnasium.spaces.Discrete) else int(np.prod(space.shape))
