@@ -110,7 +110,7 @@ def sample_episodes(
     world = checked(mdp)
     table = TabularPolicy(policy).probabilities
     table = table[None] if table.ndim == 2 else table
-    moves, rewards = np.asarray(world.transitions, np.float64), np.asarray(world.rewards, np.float64)
+    moves, each = np.asarray(world.transitions, np.float64), np.asarray(world.rewards, np.float64)
     rng = np.random.default_rng(seed)
     state = _draw(np.broadcast_to(np.asarray(world.start), (episodes, world.num_states)), rng)
     seen, done, paid = [state], [], []
@@ -119,18 +119,19 @@ def sample_episodes(
         rows = moves[state, action]
         after = _draw(np.concatenate([rows, 1 - rows.sum(-1, keepdims=True)], -1), rng)
         over = (state < 0) | (after == world.num_states)
-        paid.append(np.where(state < 0, 0.0, rewards[state, action]))
+        paid.append(np.where(state < 0, 0.0, each[state, action]))
         done.append(action)
         state = np.where(over, -1, after)
         seen.append(state)
-    lived = np.stack(seen) >= 0
-    lengths = np.minimum(lived.sum(0), max_steps)
+    states, actions, rewards = np.stack(seen, 1), np.stack(done, 1), np.stack(paid, 1)
+    lived = states >= 0
+    lengths = np.minimum(lived.sum(1), max_steps)
     return Episodes(
-        tuple(np.stack(seen)[: n + 1, i] for i, n in enumerate(lengths)),
-        tuple(np.stack(done)[:n, i] for i, n in enumerate(lengths)),
-        tuple(np.stack(paid)[:n, i] for i, n in enumerate(lengths)),
-        terminated=~lived[-1],
-        truncated=lived[-1],
+        tuple(row[: n + 1] for row, n in zip(states, lengths, strict=True)),
+        tuple(row[:n] for row, n in zip(actions, lengths, strict=True)),
+        tuple(row[:n] for row, n in zip(rewards, lengths, strict=True)),
+        terminated=~lived[:, -1],
+        truncated=lived[:, -1],
         name=name,
     )
 
