@@ -159,6 +159,9 @@ def test_deep_sea_means_what_the_map_says():
         assert to[state, right] == (row + 1) * 6 + min(column + 1, 5)
         assert to[state, 1 - right] == (row + 1) * 6 + max(column - 1, 0)
         assert moves[state, right].tolist() == [1, 1] and moves[state, 1 - right].tolist() == [1, -1]
+    slips = np.asarray(envs.DeepSea(6, True, mapping_seed=1).mdp().transitions)
+    right = int(sea.mapping[1, 1])
+    assert np.allclose(slips[7, right, [13, 14]], [1 / 6, 5 / 6]) and slips[7, 1 - right, 12] == 1
     assert not np.array_equal(sea.mapping, envs.DeepSea(6, mapping_seed=2).mapping)
 
 
