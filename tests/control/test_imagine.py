@@ -20,6 +20,7 @@ from jensen.control.explore.tabular import TableWorld
 from jensen.control.imagine import Imagined, imagine, load_imagined
 from jensen.control.imagine_fit import climb
 from jensen.control.imagine_loss import ActorCritic, Learner, Settings
+from jensen.control.imagine_start import begun
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions
 from jensen.core import AbstractWorld, Moved
 from jensen.errors import CombinationError, InputError, NonFiniteError
@@ -50,13 +51,14 @@ def line(space: str = "clip") -> BoxActions:
 
 
 class Slope(AbstractWorld):
-    """x' = 0.9 x + 0.5 u, which costs x'² + 0.1 u²."""
+    """x' = 0.9 x + 0.5 u, which costs x'² + 0.1 u²; far out nobody knows what."""
 
     action_dim: int = 1
 
     def step(self, state: Array, action: Array, *, key: PRNGKey) -> Moved:
         after = 0.9 * state + 0.5 * action
-        return Moved(after, -(after**2 + 0.1 * action**2).sum(), jnp.ones(()))
+        cost = (after**2 + 0.1 * action**2).sum()
+        return Moved(after, jnp.where(jnp.abs(after[0]) < 50, -cost, jnp.nan), jnp.ones(()))
 
 
 def linear(width: int, out: int, weights: np.ndarray, bias: np.ndarray) -> MLP:
@@ -267,18 +269,23 @@ def test_acts_on_what_a_learned_world_believes(tmp_path: Path):
     policy = got.policy
     policy.reset(num_envs=3)
     seen = rows[:3, :, :3]
-    together = np.stack([policy.select_action(seen[:, t]) for t in range(3)])
-    assert set(np.unique(together)) <= {5, 6}
-    # environment 1 alone, later: its belief is its own, whatever the others see
+    before = np.stack([policy.select_action(seen[:, t]) for t in range(3)])
+    assert set(np.unique(before)) <= {5, 6}
+    # what is believed of environment 1 is its own, whatever the others see, and goes on where they begin anew
+    course = policy._course
     policy.reset(mask=np.array([True, False, True]))
     other = seen[:, 3].copy()
     other[[0, 2]] += 9
-    after = policy.select_action(other)[1]
+    policy.select_action(other)
+    alone = jax.tree.map(lambda leaf: leaf[1], policy._course)
+    wanted, _ = jax.jit(policy._engine.act)(jax.tree.map(lambda leaf: leaf[1], course), seen[1, 3])
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    np.testing.assert_array_equal(policy._course.age, [1, 4, 1])
     got.save(tmp_path)
-    back = load_imagined(tmp_path, key=got.key).policy
-    back.reset(num_envs=3)
-    np.testing.assert_array_equal(np.stack([back.select_action(seen[:, t]) for t in range(3)]), together)
-    assert back.select_action(seen[:, 3])[1] == after
+    back = load_imagined(tmp_path, key=got.key)
+    for a, b in zip(jax.tree.leaves(back.world), jax.tree.leaves(got.world), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def refused(kind: type[Exception], words: str, **more: Any) -> None:
@@ -298,7 +305,8 @@ def test_bad_input_is_named():
     refused(InputError, "3 columns, but Slope takes 1", space=DiscreteActions(3))
     refused(InputError, "give features=", features=None)
     refused(InputError, "must be a vector", features=lambda state: state[None])
-    refused(InputError, "turns a state of", starts=jnp.zeros((4, 2, 1)), features=lambda state: state[0])
+    refused(InputError, "turns a state of", starts=jnp.zeros(4), features=lambda state: state[None])
+    refused(InputError, "reward .* has shape .1,.", starts=jnp.zeros((4, 2, 1)), features=lambda s: s[0])
     refused(InputError, "slow_rate is 0", slow_rate=0.0)
     key = jax.random.key(1)
     mixture = jn.models.MixtureDensity(1, 1, 2, widths=(4,), key=key)
@@ -313,27 +321,12 @@ def test_bad_input_is_named():
     )
 
 
-class Cliff(AbstractWorld):
-    """Goes right by itself; beyond 1 the reward is the root of a negative number."""
-
-    action_dim: int = 1
-
-    def step(self, state: Array, action: Array, *, key: PRNGKey) -> Moved:
-        return Moved(state + 0.4, jnp.sqrt(1 - state[0]) + 0 * action[0], jnp.ones(()))
-
-
-def test_rewards_that_are_not_finite_are_named():
-    refused(InputError, "rewards that are not finite from its first steps", world=Cliff(), starts=SQUARE)
-
-
-def test_a_step_that_is_not_finite_is_named():
-    # found by the scouts nowhere: it takes a far state that none of them starts from
-    starts = jnp.concatenate([jnp.full((2000, 1), -9.0), jnp.full((1, 1), 0.5), jnp.full((1, 1), -9.0)])
-    refused(
-        NonFiniteError,
-        "rewards are not finite after 3 imagined steps",
-        world=Cliff(),
-        starts=starts,
-        batch_size=2002,
-        steps=2,
-    )
+def test_a_step_that_is_not_finite_is_named(learnt: Imagined):
+    refused(InputError, "rewards that are not finite from its first steps", starts=SQUARE.at[0].set(99.0))
+    # later on, where nothing warned of it: the program of `learnt`, with a start it never saw
+    how, space = learnt.settings, line("squash")
+    learner = Learner(None, Slope(), as_it_is)
+    learner, unit = begun(learner, SQUARE, space, how, key=jax.random.split(KEY, 4)[1])
+    far = climb(learner, SQUARE.at[3].set(99.0), space, how, unit, run=None, key=KEY)
+    with pytest.raises(NonFiniteError, match="rewards are not finite after 1 imagined steps"):
+        far.run()

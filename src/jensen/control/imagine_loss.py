@@ -123,7 +123,7 @@ class Learner(eqx.Module):
     world: Any
     features: Any
 
-    def seen(self, state: PyTree) -> Float[Array, "f"]:
+    def seen(self, state: PyTree) -> Any:
         """Return the features of a state."""
         return self.world.features(state) if self.features is None else self.features(state)
 

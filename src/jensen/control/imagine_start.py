@@ -167,13 +167,18 @@ def _width(learner: Learner, state: PyTree) -> int:
 
 
 def _check_step(learner: Learner, state: PyTree) -> None:
-    """Refuse a world whose step gives a state of another kind than it takes."""
+    """Refuse a world whose step gives a state of another kind than it takes, or rewards that are arrays."""
     world = learner.world
 
     def step(state: PyTree, action: Float[Array, "a"], key: PRNGKey) -> PyTree:
-        return world.step(state, action, key=key).state
+        return tuple(world.step(state, action, key=key))
 
-    after = eqx.filter_eval_shape(step, state, jnp.zeros(world.action_dim), jax.random.key(0))
+    after, *paid = eqx.filter_eval_shape(step, state, jnp.zeros(world.action_dim), jax.random.key(0))
+    for name, part in zip(("reward", "continues"), paid, strict=True):
+        if part.shape != ():
+            raise InputError(
+                f"imagine: {name} of {type(world).__name__}.step has shape {part.shape}; one number is expected"
+            )
     shapes = [
         [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
         for tree in (after, jax.tree.map(jnp.asarray, state))
