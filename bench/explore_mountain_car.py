@@ -1,11 +1,12 @@
 """How much of sparse MountainCar is seen: share of 20 × 20 cells of position and velocity after 100 episodes.
 
-`jensen/SparseMountainCar-v0`, 200 steps an episode, 20,000 in all; no reward but at the goal. A Q-learner of
-the cells (γ = 0.99, rate 0.5, each episode replayed backwards) gets the bonus, scaled by its first values so that
-a new step is worth about 1. `random` and `random, held 10 steps` learn nothing: baselines that most comparisons
-leave out.
+`jensen/SparseMountainCar-v0`, 200 steps an episode, 20,000 in all; no reward but at the goal. A Q-learner
+of the cells (γ = 0.99, rate 0.5, each episode replayed backwards) gets the bonus, scaled by its first
+values so that a new step is worth about 1. `random` and `random, held 10 steps` learn nothing: baselines
+that most comparisons leave out.
 
-Run: python bench/explore_mountain_car.py [--seeds 10] [--episodes 100] [--out ...]; --picture FILE draws it.
+Run: python bench/explore_mountain_car.py [--seeds 10] [--episodes 100] [--out ...]; --picture FILE draws
+it.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 `watched`: a random policy's steps, 100 an update; the share of the bonus that goes to steps that redrew the
 screen, over the last quarter of the updates, beside the share of such steps. `followed`: a Q-learner of the
-cells (γ = 0.95, rate 0.3, ε = 0.1) that gets the bonus, scaled by its first values: the share of steps on which
-it presses the remote control, and the cells it finds. Networks: one hidden layer of 32, Adam 3e-3, ten steps an
-update on batches of 64.
+cells (γ = 0.95, rate 0.3, ε = 0.1) that gets the bonus, scaled by its first values: the share of steps on
+which it presses the remote control, and the cells it finds. Networks: one hidden layer of 32, Adam 3e-3,
+ten steps an update on batches of 64.
 
-Run: python bench/explore_noisy_tv.py [--seeds 10] [--updates 200] [--out FILE];
---picture docs/images/explore_noisy_tv.png draws it.
+Run: python bench/explore_noisy_tv.py [--seeds 10] [--updates 200] [--out FILE]; --picture
+docs/images/explore_noisy_tv.png draws it.
 """
 
 from __future__ import annotations

@@ -29,11 +29,11 @@ class BatchLoss:
 
     Attributes:
         static: What of the inference is not an array.
-        num_data: Size of the data set.
+        num_data: Size of the data set; a traced number where it grows.
     """
 
     static: Static
-    num_data: int
+    num_data: Any
 
     def __call__(
         self, params: PyTree, frozen: PyTree, rows: Datum, *, key: PRNGKey, step: Any, memory: PyTree

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,7 +15,7 @@ from jensen.control.explore.online import Memory, Online
 from jensen.core import Datum, HasExpectationMaximization
 from jensen.errors import InputError
 from jensen.nets import trainable
-from jensen.typing import Array, Float, PRNGKey, Scalar
+from jensen.typing import Array, Float, PRNGKey, PyTree, Scalar
 
 
 class AbstractOnlineDensity(eqx.Module):
@@ -202,8 +203,8 @@ class Climbed(AbstractOnlineDensity):
         online = self.online.learned(x, jnp.zeros((len(x), 0)), weight, key=key)
         return eqx.tree_at(lambda rho: rho.online, self, online)
 
-    def _bound(self, params: object, rest: object, x: Array) -> tuple[Scalar, Scalar]:
-        inference = eqx.combine(params, rest)
+    def _bound(self, params: PyTree, rest: PyTree, x: Array) -> tuple[Scalar, Scalar]:
+        inference: Any = eqx.combine(params, rest)
         estimate = inference.gradient(
             inference,
             Datum(x),

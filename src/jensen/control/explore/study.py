@@ -101,7 +101,7 @@ def study(
         mdp: The problem.
         method: One of `METHODS`.
         episodes: E.
-        horizon: Steps of an episode that does not end by itself; γ = 1.
+        horizon: H, steps of an episode that does not end by itself; γ is 1 − 1/(10 H).
         runs: R.
         learning_rate: 1 where the world is deterministic, less where it is not.
         scale: β, and C of what is foreseen: the worth of a bonus of 1. A tenth of the largest |r| by default.
@@ -123,11 +123,14 @@ def study(
     largest = float(np.abs(rewards[np.isfinite(rewards)]).max(initial=0.0)) or 1.0
     scale = 0.1 * largest if scale is None else scale
     positive("study", scale=scale)
-    limit = horizon * (max(float(rewards.max()), 0.0) + scale)
+    long = 10 * horizon
+    limit = long * (max(float(rewards.max()), 0.0) + scale)
     to_bonus, to_runs = jax.random.split(key)
     learner, bonus = by_name(
         method, world, Outcomes.of(mdp), scale=scale, limit=limit, rate=learning_rate, key=to_bonus
     )
+    # values do not know when the horizon comes: without a discount they would grow for ever
+    learner = eqx.tree_at(lambda learner: learner.discount, learner, jnp.asarray(1 - 1 / long))
     keys = jax.random.split(to_runs, runs)
     returns, covered, visits, ahead = _run(world, learner, bonus, episodes, keys)
     return Study(np.asarray(returns), np.asarray(covered), np.asarray(visits), _host(ahead))

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jensen.algorithms.mdp import MDP, checked
 from jensen.control.explore.checks import at_least
@@ -97,11 +98,11 @@ class TableWorld(AbstractWorld):
         # rounding must not end an episode that goes on
         summed = np.where(np.abs(summed - 1) < 1e-6, 1.0, summed)
         return cls(
-            jnp.asarray(order, jnp.int32),
-            jnp.asarray(summed, jnp.float32),
-            jnp.asarray(rewards, jnp.float32),
-            jnp.asarray(np.cumsum(start) / start.sum(), jnp.float32),
-            rewards.shape[1],
+            successors=jnp.asarray(order, jnp.int32),
+            cumulative=jnp.asarray(summed, jnp.float32),
+            rewards=jnp.asarray(rewards, jnp.float32),
+            start=jnp.asarray(np.cumsum(start) / start.sum(), jnp.float32),
+            action_dim=rewards.shape[1],
         )
 
     def initial(self, key: PRNGKey) -> Int[Array, ""]:
@@ -161,7 +162,7 @@ class QLearner(eqx.Module):
     def __check_init__(self):
         for name, least, most in (("discount", 0, 1), ("learning_rate", 0, 1), ("epsilon", 0, 1)):
             value = getattr(self, name)
-            if not isinstance(value, jax.core.Tracer) and not least <= float(value) <= most:
+            if not isinstance(value, Tracer) and not least <= float(value) <= most:
                 raise InputError(f"QLearner: {name} is {float(value):g}; it must be within {least}..{most}")
 
 

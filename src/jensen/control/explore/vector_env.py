@@ -138,7 +138,7 @@ class BonusVecEnv(gymnasium.vector.VectorWrapper):
             )
         happened = np.asarray(steps.happened)
         self._sums = np.where(happened > 0, self._discount * self._sums + worth, self._sums)
-        self._scale = _counted(self._scale, self._sums, happened)
+        self._scale = _counted(self._scale, jnp.asarray(self._sums), jnp.asarray(happened))
         self._gathered.append(steps)
         if len(self._gathered) == self._every:
             joined = Transitions(*(np.concatenate(parts) for parts in zip(*self._gathered, strict=True)))
@@ -168,7 +168,7 @@ def _update(bonus: AbstractBonus, steps: Transitions, key: PRNGKey) -> AbstractB
 
 @eqx.filter_jit
 def _counted(scale: Moments, sums: Array, happened: Array) -> Moments:
-    return scale.updated(jnp.asarray(sums), jnp.asarray(happened))
+    return scale.updated(sums, happened)
 
 
 def _laid_out(observations: Any) -> Float[np.ndarray, "n s"]:
