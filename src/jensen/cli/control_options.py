@@ -85,7 +85,7 @@ def _as(name: str, group: str, help: str | None = None) -> Option:
 
 
 _SEED = _as("seed", _ACT)
-_EVALUATE = Option("evaluate", _ACT, "M", "episodes it acts in at the end (default 100)", whole(1))
+_EVALUATE = Option("evaluate", _ACT, "M", "episodes it acts in at the end (default 20)", whole(1))
 _WITH = Option(
     "with", "environment", "A=1,B=2", "options of the environment, as its page names them", _settings
 )
@@ -99,20 +99,17 @@ _COLLECTED = (
     Option("episodes", _COLLECT, "N", "episodes of random actions to learn from (default 100)", whole(1)),
     Option("rounds", _COLLECT, "R", "rounds of acting and learning after that (default 0)", whole(0)),
     Option("per_round", _COLLECT, "N", "episodes in each round (default 10)", whole(1)),
-    Option(
-        "world",
-        _WORLD,
-        "true|RUN",
-        "act in the environment's own dynamics, or in the world model of a run, instead of learning one",
-        _name,
-    ),
     _as("latent", _WORLD, "length of z (default 16)"),
     _as("steps", _WORLD, "gradient steps of the world model (default 2500)"),
     _as("learning_rate", _WORLD),
 )
 
+OF_COLLECTING = tuple(option.name for option in _COLLECTED if option.name != "episodes")
+"""Options of what is learned here, which a world model that is given makes idle."""
+
 PLAN = (
     *_COLLECTED,
+    Option("world", _WORLD, "RUN", "the world model of a run, instead of one learned here", _name),
     Option("planner", _PLAN, "KIND", f"{' or '.join(PLANNERS)} (default cem)", one_of(*PLANNERS)),
     Option("horizon", _PLAN, "H", "steps looked ahead (default 15)", whole(1)),
     Option("candidates", _PLAN, "N", "plans tried at once (default 128)", whole(2)),
@@ -128,8 +125,14 @@ PLAN = (
 IMAGINE = (
     *_COLLECTED,
     Option("horizon", _ACTOR, "H", "steps imagined from each state (default 15)", whole(1)),
-    Option("actor_steps", _ACTOR, "N", "gradient steps of actor and critic (default 3000)", whole(1)),
-    Option("entropy", _ACTOR, "C", "weight of the actor's entropy, reward per nat", _NOT_NEGATIVE),
+    Option("actor_steps", _ACTOR, "N", "gradient steps of actor and critic (default 2000)", whole(1)),
+    Option(
+        "entropy",
+        _ACTOR,
+        "C",
+        "worth of a nat of the actor's entropy, in spreads of returns (default 0.001)",
+        _NOT_NEGATIVE,
+    ),
     _discount(_ACTOR, "0.99"),
     _EVALUATE,
     _SEED,
@@ -190,8 +193,8 @@ IRL = (
 )
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "plan": {"episodes": 100, "rounds": 0, "planner": "cem", "evaluate": 100, "seed": 0},
-    "imagine": {"episodes": 100, "rounds": 0, "evaluate": 100, "seed": 0},
+    "plan": {"episodes": 100, "rounds": 0, "planner": "cem", "evaluate": 20, "seed": 0},
+    "imagine": {"episodes": 100, "rounds": 0, "evaluate": 20, "seed": 0},
     "explore": {"bonus": list(_COMPARED), "episodes": 2000, "runs": 10, "seed": 0},
     "irl": {"seed": 0},
 }
