@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import gymnasium
 import jax
 import numpy as np
-import optax
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -19,10 +19,10 @@ from jensen.control import EncodedObservation, EncodedVectorObservation, Refresh
 from jensen.control.replay_layout import Layout
 from jensen.control.represent import BeliefEncoder, LatentEncoder, Shown
 from jensen.errors import InputError
-from jensen.fit import gradient
 
 KEY = jax.random.key(0)
 GAUSS = jn.families.DiagGaussian(2)
+CART = Layout((4,), np.dtype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,16 @@ def vae() -> Any:
 
 
 @pytest.fixture(scope="module")
-def belief() -> Any:
+def rssm() -> Any:
     model = jn.models.RSSM(4, 2, deter_dim=3, latent=GAUSS, decoder=(5,), key=KEY)
     q = jn.posteriors.Filtering(GAUSS, like=model, widths=(5,), key=jax.random.key(1))
     return jn.Inference(model, q, jn.objectives.ELBO(), jn.gradients.Reparam())
+
+
+@pytest.fixture(scope="module")
+def belief(rssm: Any) -> BeliefEncoder:
+    """One encoder for all tests: compiled once for each number of environments."""
+    return BeliefEncoder(rssm, CART, 2)
 
 
 def cart() -> Any:
@@ -70,7 +76,7 @@ def test_gymnasium_is_content(source: str, request: pytest.FixtureRequest):
 
 def test_beliefs_are_each_environments_own(belief: Any):
     # that they are the posterior of the whole sequence is tested where worlds are
-    encoder = BeliefEncoder(belief, Layout((4,), np.dtype(np.float32)), 2)
+    encoder = belief
     assert encoder.dim == 5
     rng = np.random.default_rng(0)
     rows, acts = rng.normal(size=(6, 3, 4)).astype(np.float32), rng.normal(size=(6, 3, 2)).astype(np.float32)
@@ -137,8 +143,8 @@ def test_refreshed_from_what_was_seen(vae: Any, vector: bool):
 
     def refit(fitted: Any, kept: Replay) -> Any:
         calls.append(len(kept))
-        inference = fitted if isinstance(fitted, jn.Inference) else fitted.inference
-        return gradient(inference, kept.to_rows(), key=KEY, optimizer=optax.adam(1e-2), steps=2)
+        assert kept.to_rows().shape == (kept.steps + len(kept), 4)
+        return jax.tree.map(lambda leaf: 1.1 * leaf if eqx.is_inexact_array(leaf) else leaf, fitted)
 
     refresh = Refresh(replay, every=3, refit=refit)
     if vector:
@@ -152,7 +158,7 @@ def test_refreshed_from_what_was_seen(vae: Any, vector: bool):
             env.reset()
     assert calls == [3, 6] and len(replay) == 6 and all(e.terminated for e in replay)
     after, _ = env.reset(seed=0)
-    assert np.abs(after - before).max() > 1e-3
+    assert np.abs(after - before).max() > 1e-4
     raw = SyncVectorEnv([cart] * 2) if vector else cart()
     shown = np.atleast_2d(raw.reset(seed=0)[0])
     np.testing.assert_allclose(np.atleast_2d(after), jn.use.encode(env.shared.source, shown), atol=1e-5)
@@ -169,7 +175,7 @@ def test_shared_by_several(vae: Any):
     assert len(replay) == 2 and replay[0].observations.shape[1:] == (4,)
 
 
-def test_refused(vae: Any, belief: Any):
+def test_refused(vae: Any, rssm: Any):
     with pytest.raises(InputError, match="observations have 3 numbers, but Decoder is expecting 4"):
         EncodedObservation(gymnasium.make("Pendulum-v1"), vae)
     with pytest.raises(InputError, match="fitted to actions of 2 columns, the environment's have 1"):
@@ -178,7 +184,7 @@ def test_refused(vae: Any, belief: Any):
             lambda o: np.append(o, 0),
             gymnasium.spaces.Box(-9, 9, (4,), np.float32),
         )
-        EncodedObservation(lift, belief)
+        EncodedObservation(lift, rssm)
     with pytest.raises(InputError, match=r"this one made \(2,\) of 2 rows"):
         EncodedObservation(cart(), lambda rows: rows[:, 0])
     with pytest.raises(InputError, match="every is 0"):
@@ -186,7 +192,7 @@ def test_refused(vae: Any, belief: Any):
     own = jn.posteriors.PerDatum(GAUSS, num_data=3, key=KEY)
     per_datum = jn.Inference(vae.model, own, jn.objectives.ELBO(), jn.gradients.Reparam())
     with pytest.raises(InputError, match="PerDatum has no posterior for new observations"):
-        LatentEncoder(per_datum, Layout((4,), np.dtype(np.float32)))
+        LatentEncoder(per_datum, CART)
     with pytest.raises(InputError, match="before reset"):
         EncodedObservation(cart(), vae).step(0)
 
