@@ -3,12 +3,12 @@
     python bench/irl_lengths.py --out bench/results/irl_lengths.json
     python bench/irl_lengths.py --table bench/results/irl_lengths.json
 
-Every seed is a world of its own: 50 states, 8 actions, each leading to 4 states by chance; 4 of the states are
+Every seed is a world of its own: 50 states, 8 actions, each leading to 4 states by chance; 4 states are
 absorbing, self-loops with rewards 1, 0, −2 and −4 a step, which one pair of state and action in ten may come
 to; rewards of the others are standard normal. Demonstrators are soft-optimal at temperature 1 and discount
 0.9; an episode ends where it comes to an absorbing state, or is cut off after a number of steps drawn from 1
-to 51. ``irl`` is the soft-optimal policy of the inferred reward of states; ``clone`` counts actions, each count
-raised by what does best on the *held-out* actions (of 0.01, 0.1, 0.3, 1 and 3), which favours it. Values are
+to 51. ``irl`` is the soft-optimal policy of the inferred reward of states; ``clone`` counts actions, each
+count raised by what does best on the *held-out* actions (of 0.01, 0.1, 0.3, 1 and 3), which favours it. Values are
 −log π per held-out action of 1,000 episodes, nats; even odds are log 8 = 2.079.
 """
 

@@ -149,8 +149,12 @@ def test_derivatives_of_the_fixed_point_are_the_discounted_occupancy():
     np.testing.assert_allclose(slope, hard.occupancy(problem, policy, discount=0.9), rtol=1e-4)
 
 
-def test_a_problem_without_finite_values_is_told_by_its_residual():
-    """Going on costs nothing and earns entropy: V = τ log(exp(V/τ) + 1) has no solution."""
-    problem = MDP(jnp.array([[[1.0], [0.0]]]), jnp.zeros((1, 2)), jnp.ones(1))
-    lost = soft.solve(problem, temperature=1.0, discount=1.0)
-    assert not soft.residual(problem, lost, temperature=1.0, discount=1.0) < 1e-4
+@pytest.mark.parametrize(("stay", "outlook"), [([1.0, 0.0], soft.expected), ([0.8, 0.8], soft.optimistic)])
+def test_a_problem_without_finite_values_is_told_by_its_duration(stay: list[float], outlook: soft.Outlook):
+    """V = log(exp V + 1), and V = log 2 (0.8 exp V + 0.2), have no solution: entropy outweighs the end."""
+    problem = MDP(jnp.array(stay).reshape(1, 2, 1), jnp.zeros((1, 2)), jnp.ones(1))
+    how = {"temperature": 1.0, "discount": 1.0, "outlook": outlook}
+    assert not soft.duration(problem, soft.solve(problem, **how), **how) < 1e4
+    low = {**how, "temperature": 0.1, "outlook": soft.expected}
+    ends = problem._replace(transitions=jnp.full((1, 2, 1), 0.8))
+    np.testing.assert_allclose(soft.duration(ends, soft.solve(ends, **low), **low), 5.0, rtol=1e-4)

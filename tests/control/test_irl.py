@@ -152,7 +152,7 @@ def test_an_answer_that_says_nothing_says_why():
     assert "chosen as by even odds" in noted(random_problem(1), even)
     alike = random_problem(1)
     alike = alike._replace(transitions=jnp.broadcast_to(alike.transitions[:, :1], (3, 2, 3)))
-    assert "no action changes what comes next" in noted(alike, np.array([[1.0, 0.0]] * 3))
+    assert "no action changes what comes next" in noted(alike, np.array([[0.8, 0.2]] * 3))
     apart = MDP(
         jnp.broadcast_to(jnp.eye(3)[:, None], (3, 2, 3)), jnp.zeros((3, 2)), jnp.array([1.0, 0.0, 0.0])
     )
@@ -178,7 +178,11 @@ def line() -> MDP:
             [0, 1],
             "episode 1, step 0: action 0 in state 0 leads to state 2, which the dynamics give no",
         ),
-        ([0, 1, -1], [0, 0], "episode 1, step 1: action 0 in state 1 ends the episode"),
+        (
+            [0, 1, -1],
+            [0, 0],
+            "episode 1, step 2: the observation is none of the 3 states, and the world does",
+        ),
         ([0, 0, 0, 0, 0], [1, 1, 1, 1], "episode 1 has 4 steps, the horizon is 3"),
     ],
 )

@@ -1,20 +1,20 @@
 """Soft Bellman recursions: control as inference in tables, all in logarithms.
 
-Every step is made "optimal" with probability ∝ exp(r(s, a)/τ), and actions have an even prior. What is known of
-the future is the backward message β(s, a) = p(optimal from here on | s, a), and V = τ log β(s), Q = τ log β(s, a)
-are values in the rewards' units (Levine 2018):
+Every step is "optimal" with probability ∝ exp(r(s, a)/τ), and actions have an even prior. What is known of the
+future is the backward message β(s, a) = p(optimal from here on | s, a). V = τ log β(s) and Q = τ log β(s, a) are
+values in the rewards' units (Levine 2018):
 
     Q(s, a) = r(s, a) + γ ahead(V)(s, a),    V(s) = τ log Σ_a exp(Q(s, a)/τ),    π(a | s) = exp((Q − V)/τ).
 
-Two recursions differ in what stands for the future of a chance event. ``optimistic`` takes τ log E exp(V/τ): the
-exact posterior p(a | s, optimal), which may suppose that luck was as good as the outcome. ``expected`` takes E V:
-the variational posterior that may choose actions but not the dynamics, and so the policy that earns the most
-reward plus τ times entropy. In deterministic dynamics they agree; as τ → 0 the second becomes dynamic
+Two recursions differ in what stands for the future of a chance event. ``optimistic`` takes τ log E exp(V/τ):
+the exact posterior p(a | s, optimal), which may suppose that luck was as good as the outcome. ``expected`` takes
+E V: the variational posterior, which may choose actions but not the dynamics, and so the policy that earns the
+most reward plus τ times entropy. In deterministic dynamics they agree; as τ → 0 the second becomes dynamic
 programming, and τ = 0 is exactly that.
 
-An action is forbidden by a reward of −∞. A state from which nothing is allowed is worth −∞, and its row of the
-policy is empty. An episode that ended is worth 0. With γ < 1 the optimistic recursion discounts outside of the
-logarithm: no posterior of any model, but the one that agrees with the other where nothing is random.
+A reward of −∞ forbids an action. A state from which nothing is allowed is worth −∞, and its row of the policy
+is empty. An episode that ended is worth 0. With γ < 1 the optimistic recursion discounts outside of the
+logarithm: no posterior of any model, but it agrees with the other where nothing is random.
 
 Source:
     Ziebart (2010), Modeling purposeful adaptive behavior with the principle of maximum causal entropy.
@@ -74,7 +74,7 @@ class Ahead(NamedTuple):
 
 
 Outlook = Callable[[MDP, Array, Any], Ahead]
-"""How a chance event is valued, given the values V(s') and the temperature: ``expected`` or ``optimistic``."""
+"""How a chance event is valued, given V(s') and the temperature: ``expected`` or ``optimistic``."""
 
 
 def expected(mdp: MDP, values: Float[Array, "s"], temperature: float | Scalar) -> Ahead:
@@ -173,17 +173,16 @@ def solve(
     """Return the soft values of an episode without a horizon: V = backup(V), by Newton's method.
 
     With ``expected`` that is soft policy iteration, which rises from the first policy's values and converges
-    in a handful of steps. Derivatives by rewards, temperature, discount and dynamics are those of the solution
-    itself (the implicit function theorem), whatever way led there: by a reward, the discounted occupancy.
+    in a handful of steps. Derivatives by rewards, temperature, discount and dynamics are those of the
+    solution itself (the implicit function theorem): by a reward, the discounted occupancy.
 
     Args:
         mdp: The problem.
         temperature: τ ≥ 0.
-        discount: γ < 1, or 1 where episodes end soon enough; see ``residual``.
+        discount: γ < 1, or 1 where episodes end soon enough; see ``duration``.
         outlook: ``expected`` or ``optimistic``.
         max_steps: Where it stops at the latest.
     """
-
     held = jax.lax.stop_gradient((mdp, temperature, discount))
 
     def goes_on(carry: tuple[Array, Array, Array]) -> Array:
@@ -210,14 +209,33 @@ def residual(
 ) -> Scalar:
     """Return max |backup(V) − V|, as a share of the greatest |V|, or of 1 where that is less.
 
-    It is far from rounding where ``solve`` found no solution: with γ = 1, where episodes do not end, or where
-    the entropy of going on outweighs what going on costs, no finite values exist.
+    Near rounding where ``solve`` ended at a solution; whether there is one, ``duration`` tells.
     """
     again = backup(mdp, soft.values, temperature=temperature, discount=discount, outlook=outlook).values
     both = jnp.isfinite(again) & jnp.isfinite(soft.values)
     error = jnp.where(both, again - soft.values, jnp.where(again == soft.values, 0.0, jnp.inf))
     size = jnp.abs(jnp.where(both, soft.values, 0.0)).max()
     return jnp.abs(error).max() / jnp.maximum(size, 1.0)
+
+
+def duration(
+    mdp: MDP,
+    soft: Soft,
+    *,
+    temperature: float | Scalar,
+    discount: float | Scalar,
+    outlook: Outlook = expected,
+) -> Scalar:
+    """Return the greatest expected number of steps, discounted, from any state that allows one.
+
+    With γ < 1 that is 1/(1 − γ) at most. With γ = 1, where episodes cannot end or the entropy of going on
+    outweighs what it costs, no finite values solve the equation: the number is then huge, negative or NaN.
+    """
+    alive = jnp.isfinite(soft.values)
+    kernel = outlook(mdp, soft.values, temperature).kernel
+    moves = discount * jnp.einsum("sa,sat->st", soft.policy, kernel) * alive
+    steps = jnp.linalg.solve(jnp.eye(mdp.num_states) - moves, alive.astype(moves.dtype))
+    return jnp.where((steps >= 0).all(), steps.max(), jnp.nan)
 
 
 def _newton(

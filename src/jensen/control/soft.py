@@ -21,8 +21,8 @@ from jensen.typing import Float
 OUTLOOKS = {"variational": soft_bellman.expected, "exact": soft_bellman.optimistic}
 """Posteriors by name: what a chance event is worth."""
 
-_UNSOLVED = 1e-4
-"""Share of the greatest value that the Bellman equation may be off by."""
+_UNSOLVED, _ENDLESS = 1e-4, 1e4
+"""Share of the greatest value that the Bellman equation may be off by; steps after which nothing ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +134,8 @@ def soft_control(
             f"soft_control: without a horizon and with discount 1 no value is finite: from state {stuck} an "
             "episode never ends; give horizon=, or a discount below 1"
         )
-    soft, error = _solved(problem, temperature, discount, horizon, posterior)
-    if not float(error) < _UNSOLVED:
+    soft, error, steps = _solved(problem, temperature, discount, horizon, posterior)
+    if not (float(error) < _UNSOLVED and (discount < 1 or float(steps) < _ENDLESS)):
         raise InputError(
             f"soft_control: no finite values at temperature {temperature:g} and discount {discount:g}: going "
             "on earns more entropy than ending; lower either, or give horizon="
@@ -207,9 +207,9 @@ def _solved(mdp: MDP, temperature: Any, discount: Any, horizon: int | None, post
     outlook = OUTLOOKS[posterior]
     how = {"temperature": temperature, "discount": discount, "outlook": outlook}
     if horizon is not None:
-        return soft_bellman.backward(mdp, horizon, **how), 0.0
+        return soft_bellman.backward(mdp, horizon, **how), 0.0, horizon
     soft = soft_bellman.solve(mdp, **how)
-    return soft, soft_bellman.residual(mdp, soft, **how)
+    return soft, soft_bellman.residual(mdp, soft, **how), soft_bellman.duration(mdp, soft, **how)
 
 
 @jax.jit

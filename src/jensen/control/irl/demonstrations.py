@@ -162,31 +162,32 @@ def _check(problem: MDP, recorded: Episodes, number: int, codes: np.ndarray, act
     over = np.asarray(tables.ended(problem)) > 0
     ended = bool(np.asarray(recorded.terminated)[number])
     last = len(actions) - 1
-    for t in np.flatnonzero(codes < 0):
-        if not (ended and t == last + 1):  # what follows an end need not be a state
-            raise InputError(
-                f"{name}: episode {number}, step {t}: the observation is none of the {num_states} states"
-            )
     outside = (actions < 0) | (actions >= num_actions)
     if outside.any():
         t = int(outside.argmax())
         raise InputError(
             f"{name}: episode {number}, step {t}: action {actions[t]} is none of the {num_actions} actions"
         )
-    if not start[codes[0]] > 0:
+    if codes[0] >= 0 and not start[codes[0]] > 0:
         raise InputError(
             f"{name}: episode {number} starts in state {codes[0]}, where the world never starts; give the "
             "world the start its episodes have"
         )
     before, after = codes[:-1], np.maximum(codes[1:], 0)
+    ended = ended and bool(over[before[last], actions[last]])  # what follows an end need not be a state
+    for t in np.flatnonzero(codes < 0):
+        if not (ended and t == last + 1):
+            raise InputError(
+                f"{name}: episode {number}, step {t}: the observation is none of the {num_states} states, and "
+                "the world does not end before it"
+            )
     possible = moves[before, actions, after] > 0
-    possible[last] = (possible[last] & (codes[-1] >= 0)) | (ended & over[before[last], actions[last]])
+    possible[last] |= ended
     if not possible.all():
         t = int(np.argmin(possible))
-        how = f"leads to state {codes[t + 1]}" if codes[t + 1] >= 0 else "ends the episode"
         raise InputError(
-            f"{name}: episode {number}, step {t}: action {actions[t]} in state {codes[t]} {how}, which the "
-            "dynamics give no probability; correct the transitions, or the episode"
+            f"{name}: episode {number}, step {t}: action {actions[t]} in state {codes[t]} leads to state "
+            f"{codes[t + 1]}, which the dynamics give no probability; correct the transitions, or the episode"
         )
 
 
