@@ -68,7 +68,12 @@ class Climb:
         batch, key = batch_at(self.program, state, self.rows)
         loss = self.program.loss
         assert isinstance(loss, ImagineLoss)
-        paths = loss.paths(loss.join(state.params, self.split.frozen), batch, key=key)
+
+        @jax.jit
+        def follow(params: PyTree, frozen: PyTree, batch: Datum) -> Path:
+            return loss.paths(loss.join(params, frozen), batch, key=key)
+
+        paths = follow(state.params, self.split.frozen, batch)
         for t in range(loss.settings.horizon):
             for name, part in zip(Path._fields, paths, strict=True):
                 at = t + 1 if name == "features" else t

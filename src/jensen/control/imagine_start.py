@@ -177,7 +177,7 @@ def _check_step(learner: Learner, state: PyTree) -> None:
     for name, part in zip(("reward", "continues"), paid, strict=True):
         if part.shape != ():
             raise InputError(
-                f"imagine: {name} of {type(world).__name__}.step has shape {part.shape}; one number is expected"
+                f"imagine: {name} of {type(world).__name__}.step has shape {part.shape}; give one number"
             )
     shapes = [
         [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
