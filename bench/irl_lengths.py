@@ -8,8 +8,8 @@ absorbing, self-loops with rewards 1, 0, −2 and −4 a step, which one pair of
 to; rewards of the others are standard normal. Demonstrators are soft-optimal at temperature 1 and discount
 0.9; an episode ends where it comes to an absorbing state, or is cut off after a number of steps drawn from 1
 to 51. ``irl`` is the soft-optimal policy of the inferred reward of states; ``clone`` counts actions, each
-count raised by what does best on the *held-out* actions (of 0.01, 0.1, 0.3, 1 and 3), which favours it. Values are
-−log π per held-out action of 1,000 episodes, nats; even odds are log 8 = 2.079.
+count raised by what does best on the *held-out* actions (of 0.01, 0.1, 0.3, 1, 3), which favours it. Values
+are −log π per held-out action of 1,000 episodes, nats; even odds are log 8 = 2.079.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """Soft Bellman recursions: control as inference in tables, all in logarithms.
 
-Every step is "optimal" with probability ∝ exp(r(s, a)/τ), and actions have an even prior. What is known of the
-future is the backward message β(s, a) = p(optimal from here on | s, a). V = τ log β(s) and Q = τ log β(s, a) are
-values in the rewards' units (Levine 2018):
+Every step is "optimal" with probability ∝ exp(r(s, a)/τ), and actions have an even prior. What is known of
+the future is the backward message β(s, a) = p(optimal from here on | s, a). V = τ log β(s) and
+Q = τ log β(s, a) are values in the rewards' units (Levine 2018):
 
     Q(s, a) = r(s, a) + γ ahead(V)(s, a),    V(s) = τ log Σ_a exp(Q(s, a)/τ),    π(a | s) = exp((Q − V)/τ).
 
 Two recursions differ in what stands for the future of a chance event. ``optimistic`` takes τ log E exp(V/τ):
-the exact posterior p(a | s, optimal), which may suppose that luck was as good as the outcome. ``expected`` takes
-E V: the variational posterior, which may choose actions but not the dynamics, and so the policy that earns the
-most reward plus τ times entropy. In deterministic dynamics they agree; as τ → 0 the second becomes dynamic
-programming, and τ = 0 is exactly that.
+the exact posterior p(a | s, optimal), which may suppose that luck was as good as the outcome. ``expected``
+takes E V: the variational posterior, which may choose actions but not the dynamics, and so the policy that
+earns the most reward plus τ times entropy. In deterministic dynamics they agree; as τ → 0 the second becomes
+dynamic programming, and τ = 0 is exactly that.
 
 A reward of −∞ forbids an action. A state from which nothing is allowed is worth −∞, and its row of the policy
 is empty. An episode that ended is worth 0. With γ < 1 the optimistic recursion discounts outside of the
@@ -97,7 +97,7 @@ def optimistic(mdp: MDP, values: Float[Array, "s"], temperature: float | Scalar)
     total = weight.sum(-1) + end
     some = jnp.where(total > 0, total, 1.0)
     found = jnp.where(total > 0, top + jnp.where(warm, heat * jnp.log(some), 0.0), -jnp.inf)
-    return Ahead(found, weight / some[..., None])
+    return Ahead(jnp.where(best < jnp.inf, found, best), weight / some[..., None])
 
 
 def choose(action_values: Float[Array, "*t s a"], temperature: float | Scalar) -> Soft:
@@ -117,7 +117,8 @@ def choose(action_values: Float[Array, "*t s a"], temperature: float | Scalar) -
     top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(best), best, 0.0))
     scaled = (action_values - top) / heat
     total = log_sum(scaled)[..., None]
-    values = jnp.where(warm, top + heat * total, best)
+    # what has overflowed is not taken for what is forbidden
+    values = jnp.where(warm & (best < jnp.inf), top + heat * total, best)
     finite = jnp.isfinite(total)
     softly = jnp.where(finite, scaled - jnp.where(finite, total, 0.0), -jnp.inf)
     equals = (action_values == best) & jnp.isfinite(best)
@@ -231,11 +232,11 @@ def duration(
     With γ < 1 that is 1/(1 − γ) at most. With γ = 1, where episodes cannot end or the entropy of going on
     outweighs what it costs, no finite values solve the equation: the number is then huge, negative or NaN.
     """
-    alive = jnp.isfinite(soft.values)
+    alive, solved = jnp.isfinite(soft.values), (soft.values < jnp.inf).all()
     kernel = outlook(mdp, soft.values, temperature).kernel
     moves = discount * jnp.einsum("sa,sat->st", soft.policy, kernel) * alive
     steps = jnp.linalg.solve(jnp.eye(mdp.num_states) - moves, alive.astype(moves.dtype))
-    return jnp.where((steps >= 0).all(), steps.max(), jnp.nan)
+    return jnp.where(solved & (steps >= 0).all(), steps.max(), jnp.nan)
 
 
 def _newton(
@@ -245,7 +246,7 @@ def _newton(
     held = jax.lax.stop_gradient(values)
     ahead = outlook(mdp, held, temperature)
     soft = choose(mdp.rewards + discount * ahead.values, temperature)
-    lost = ~jnp.isfinite(soft.values)
+    lost = soft.values == -jnp.inf
     error = jnp.where(lost, 0.0, soft.values - jnp.where(jnp.isfinite(held), held, 0.0))
     moves = jnp.einsum("sa,sat->st", soft.policy, ahead.kernel)
     system = jax.lax.stop_gradient(jnp.eye(mdp.num_states) - discount * moves)

@@ -178,8 +178,8 @@ def _check(problem: MDP, recorded: Episodes, number: int, codes: np.ndarray, act
     for t in np.flatnonzero(codes < 0):
         if not (ended and t == last + 1):
             raise InputError(
-                f"{name}: episode {number}, step {t}: the observation is none of the {num_states} states, and "
-                "the world does not end before it"
+                f"{name}: episode {number}, step {t}: the observation is none of the {num_states} states, "
+                "and the world does not end before it"
             )
     possible = moves[before, actions, after] > 0
     possible[last] |= ended
