@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ pytest.importorskip("gymnasium")
 
 import gymnasium
 
+from jensen import control
 from jensen.cli import main
 from jensen.cli.control_options import BONUSES, CONTROL, DEFAULTS, PARTS, TITLES, example
 from jensen.cli.control_worlds import longest
@@ -182,33 +183,125 @@ def test_a_reward_that_says_nothing_says_why(here: Path, capsys: pytest.CaptureF
     assert "the reward says nothing" in Path("runs/irl-CliffWorld-v0/report.html").read_text("utf-8")
 
 
-def plays(**facts: Any) -> str:
-    """Register an environment that misbehaves, and return its id."""
-    name = f"jensen-test/{facts['fault']}-v0"
-    if name not in gymnasium.registry:
-        gymnasium.register(name, entry_point=lambda: Faulty(**facts), max_episode_steps=6)
-    return name
-
-
 class Faulty(gymnasium.Env[Any, Any]):
-    """Five numbers seen, one moved; something goes wrong at step 3 of the second episode."""
+    """Five numbers are seen; something goes wrong at step 2 of each episode after the first."""
 
-    def __init__(self, fault: str):
-        self.fault, self.episode, self.step_number = fault, 0, 0
+    episodes: ClassVar[int] = 0
+
+    def __init__(self, fault: str = ""):
+        self.fault, self.clock = fault, 0
         self.observation_space = gymnasium.spaces.Box(-9, 9, (5,), np.float32)
         self.action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
         if fault == "words":
             self.action_space = gymnasium.spaces.Text(3)
+        if fault == "codes":
+            self.observation_space = gymnasium.spaces.Discrete(5)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
-        self.episode, self.step_number = self.episode + 1, 0
+        Faulty.episodes, self.clock = Faulty.episodes + 1, 0
         return np.zeros(5, np.float32), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        self.step_number += 1
-        due = self.step_number == 3
+        self.clock += 1
+        due = self.clock == 3 and Faulty.episodes > 1
         if self.fault == "raises" and due:
             raise RuntimeError("the arm is stuck")
         seen = np.zeros(6 if self.fault == "grows" and due else 5, np.float32)
-        return seen, float("nan") if self.fault == "nan" and due else -1.0, False, False, {}
+        return seen, float("nan") if self.fault == "nan" and due else -1.0, False, self.clock == 4, {}
+
+
+@pytest.fixture
+def faulty() -> str:
+    """Its id."""
+    if "jensen-test/Faulty-v0" not in gymnasium.registry:
+        gymnasium.register("jensen-test/Faulty-v0", entry_point=lambda **facts: Faulty(**facts))
+    Faulty.episodes = 0
+    return "jensen-test/Faulty-v0"
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ("nan", "the reward of step 2 of the episode with seed"),
+        ("raises", "raised RuntimeError (the arm is stuck) at step 2"),
+        ("grows", "shape (6,) after ones of (5,) at step 2"),
+    ],
+)
+def test_a_faulty_environment_is_named_and_its_episodes_are_kept(
+    fault: str,
+    line: str,
+    faulty: str,
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # one copy after another, so that the first episode has ended when the second goes wrong
+    monkeypatch.setattr(control.Rounds, "__init__", _one_at_a_time(control.Rounds.__init__))
+    words = ["plan", faulty, "--with", f"fault={fault}", "--episodes", "3", "--latent", "2", "--out", "run"]
+    assert main(["control", *words]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and line in error and "keeps 1 whole episode" in error, error
+    assert "what was done so far is kept" in error
+    assert len(control.Replay(folder="run/round-000/episodes")) == 1
+
+
+def _one_at_a_time(begin: Any) -> Any:
+    return lambda self, *facts, **more: begin(self, *facts, **more | {"together": 1})
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"), [("words", "Text"), ("codes", "observations are a Discrete, not an array of numbers")]
+)
+def test_spaces_that_cannot_be_learned_in(
+    fault: str, line: str, faulty: str, here: Path, capsys: pytest.CaptureFixture[str]
+):
+    for part in ("plan", "imagine"):
+        assert main(["control", part, faulty, "--with", f"fault={fault}"]) == 2
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1 and line in error, error
+    assert not Path("runs").exists()
+
+
+def test_a_world_model_without_reward_is_refused(here: Path, capsys: pytest.CaptureFixture[str]):
+    import jax
+
+    import jensen as jn
+    from jensen.fit.result import Fitted, History
+
+    family = jn.families.DiagGaussian(2)
+    model = jn.models.RSSM(3, 1, deter_dim=4, latent=family, decoder=(4,), key=jax.random.key(0))
+    q = jn.posteriors.Filtering(family, like=model, widths=(4,), key=jax.random.key(1))
+    four = jn.Inference(model, q, jn.objectives.ELBO(), jn.gradients.Reparam())
+    Fitted(four, History(np.arange(2), np.zeros(2)), "steps").save("blind")
+    for words, line in (
+        (["--world", "blind"], "RSSM has no reward head, and a planner needs one"),
+        (["--world", "nowhere"], "--world nowhere: there is no fitted model; check the path"),
+        (
+            ["--world", "blind", "--steps", "3"],
+            "--steps is for world models learned here; --world brings its own",
+        ),
+        (["--temperature", "1"], "--temperature is for --planner mppi; cem has none"),
+        (["--evaluate", "101"], "at most 100 episodes"),
+    ):
+        assert main(["control", "plan", "Pendulum-v1", *words]) == 2
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1 and line in error, error
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["plan", "imagine"])
+def test_world_models_from_end_to_end(part: str, tmp_path: Path):
+    small = ["--episodes", "4", "--steps", "5", "--horizon", "3", "--evaluate", "2", "--latent", "2"]
+    more = ["--candidates", "8", "--iterations", "1"] if part == "plan" else ["--actor-steps", "3"]
+    folder = tmp_path / "run"
+    text = said([part, "jensen/PixelPendulum-v0", *small, *more, "--out", str(folder)])
+    assert "1,024 numbers seen" in text and "acting in 2 episodes" in text
+    before = json.loads((folder / "evaluation.json").read_text())
+    assert len(before["returns"]) == len(before["random returns"]) == 2
+    page = (folder / "report.html").read_text("utf-8")
+    assert "What it sees and what it imagines" in page and "What stopped, and why" in page
+    said([part, "--resume", str(folder)])
+    after = json.loads((folder / "evaluation.json").read_text())
+    assert after["returns"] == before["returns"]

@@ -152,10 +152,12 @@ def _carry_out(work: Work, engine: Engine, *, fresh: bool) -> int:
     except KeyboardInterrupt:
         again = f"continue with `jensen control {work.part} --resume {work.folder}`"
         raise Interrupted(again) from None
-    except (ValueError, FloatingPointError):
+    except (ValueError, FloatingPointError) as error:
         if fresh and not _begun(work.folder):
             undo(work, made)
-        raise
+            raise
+        again = f"`jensen control {work.part} --resume {work.folder}`"
+        raise type(error)(f"{error}; what was done so far is kept, {again} goes on with it") from error
     _keep(work, outcome, time.perf_counter() - began)
     return 0
 

@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     from jensen.datasets import Episodes
     from jensen.fit import Fitted
 
-USUAL: dict[str, Any] = {"latent": 16, "steps": 2500, "learning_rate": 2e-3, "rounds": 0, "per_round": 10}
-"""What is used of the world model when nobody says."""
+USUAL: dict[str, Any] = {
+    "episodes": 100,
+    "rounds": 0,
+    "per_round": 10,
+    "latent": 16,
+    "steps": 2500,
+    "learning_rate": 2e-3,
+}
+"""What is collected, and what the world model is, when nobody says."""
 
 PICTURE = 256
 """From so many numbers on an observation is taken for a picture: of many alike, few latents need to tell."""

@@ -104,7 +104,7 @@ _COLLECTED = (
     _as("learning_rate", _WORLD),
 )
 
-OF_COLLECTING = tuple(option.name for option in _COLLECTED if option.name != "episodes")
+OF_COLLECTING = tuple(option.name for option in _COLLECTED)
 """Options of what is learned here, which a world model that is given makes idle."""
 
 PLAN = (
@@ -193,8 +193,8 @@ IRL = (
 )
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "plan": {"episodes": 100, "rounds": 0, "planner": "cem", "evaluate": 20, "seed": 0},
-    "imagine": {"episodes": 100, "rounds": 0, "evaluate": 20, "seed": 0},
+    "plan": {"planner": "cem", "evaluate": 20, "seed": 0},
+    "imagine": {"evaluate": 20, "seed": 0},
     "explore": {"bonus": list(_COMPARED), "episodes": 2000, "runs": 10, "seed": 0},
     "irl": {"seed": 0},
 }

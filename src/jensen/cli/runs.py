@@ -15,8 +15,11 @@ from jensen.cli.presets import PRESETS
 from jensen.errors import CorruptRunError, InputError
 
 CONFIG = "config.yaml"
-OWN = (CONFIG, "metrics.jsonl", "gap.json", "evaluation.json", "report.html")
+OWN = (CONFIG, "metrics.jsonl", "gap.json", "evaluation.json", "report.html", "agent.json")
 """Files of a run besides the model, the history and the checkpoints."""
+
+OF_CONTROL = ("round-[0-9][0-9][0-9]", "actor")
+"""Folders inside a run of ``jensen control``: what each round collected and fitted, and the actor."""
 
 IMITATES = "imitate"
 """Key of a config file that makes the run an imitation: where the demonstrations come from."""
@@ -192,10 +195,15 @@ def start_folder(job: Described) -> list[Path]:
 
 def empty(folder: Path) -> None:
     """Remove what a run has written; anything else in the folder stays."""
+    import shutil
+
     from jensen.fit.checkpoints import clear_checkpoints
     from jensen.fit.files import remove
 
     clear_checkpoints(folder)
+    for part in OF_CONTROL:
+        for own in folder.glob(part):
+            shutil.rmtree(own)
     for name in (
         *OWN,
         *(f"{stem}.{end}" for stem in ("model", "history") for end in ("json", "safetensors")),
