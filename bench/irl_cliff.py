@@ -130,14 +130,14 @@ def picture(kept: dict[str, Any], path: str) -> None:
         every = [row["rewards"] for row in kept["rows"] if row["demonstrations"] == count]
         mean = np.mean(every, 0)
         shown[f"{count} demonstrations"] = mean - mean.mean()
-    figure, axes = plt.subplots(1, len(shown), figsize=(3.2 * len(shown), 2.3), layout="constrained")
+    figure, axes = plt.subplots(1, len(shown), figsize=(3.2 * len(shown), 2.15), layout="constrained")
     for axis, (name, values) in zip(axes, shown.items(), strict=True):
         grid = values.reshape(world.height, world.width)
         top = np.abs(values).max()
         axis.imshow(grid, cmap="RdBu", vmin=-top, vmax=top)
         for (row, column), value in np.ndenumerate(grid):
             ink = "white" if abs(value) > 0.6 * top else "black"
-            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=ink)
+            axis.text(column, row, f"{round(value)}", ha="center", va="center", fontsize=8, color=ink)
         axis.set_title(name, fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])

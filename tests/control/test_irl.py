@@ -111,6 +111,7 @@ def test_episodes_of_any_length_beat_cloning(world: MDP):
     assert unseen.nll(expert.policy) < unseen.nll(found.policy) < unseen.nll(irl.clone(found.demonstrations))
 
 
+@pytest.mark.slow
 def test_a_network_and_linear_features_explain_as_much(world: MDP):
     expert = soft_control(world, temperature=TEMPERATURE, discount=0.9)
     shown = irl.exact_demonstrations(world, expert.policy, discount=0.9)
