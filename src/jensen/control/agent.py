@@ -155,15 +155,16 @@ def learn(
 
     Example:
         >>> import jax, optax, jensen as jn
+        >>> from jensen import control
         >>> gaussian, likelihoods = jn.families.DiagGaussian(2), jn.models.likelihoods
         >>> model = jn.models.RSSM(
         ...     3, 1, deter_dim=8, latent=gaussian, heads=(likelihoods.Gaussian(1),), decoder=(8,),
         ...     key=jax.random.key(0))
         >>> q = jn.posteriors.Filtering(gaussian, like=model, widths=(8,), key=jax.random.key(1))
-        >>> learned = learn(
+        >>> learned = control.learn(
         ...     "Pendulum-v1", jn.Inference(model, q, jn.objectives.ELBO(), jn.gradients.Reparam()),
-        ...     training=Training(optax.adam(1e-3), steps=3, batch_size=4), rounds=Rounds(first=2),
-        ...     key=jax.random.key(2))
+        ...     training=control.Training(optax.adam(1e-3), steps=3, batch_size=4),
+        ...     rounds=control.Rounds(first=2), key=jax.random.key(2))
         >>> len(learned.replay), learned.fitted.stop_reason
         (2, 'steps')
     """

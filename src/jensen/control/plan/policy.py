@@ -106,16 +106,17 @@ class Planner(Policy):
 
     Example:
         >>> import jax, numpy as np, jensen as jn
-        >>> from jensen.control import BoxActions
+        >>> from jensen import control
         >>> gaussian = jn.families.DiagGaussian(2)
         >>> model = jn.models.RSSM(
         ...     3, 1, deter_dim=8, latent=gaussian, heads=(jn.models.likelihoods.Gaussian(1),),
         ...     key=jax.random.key(0))
         >>> q = jn.posteriors.Filtering(gaussian, like=model, key=jax.random.key(1))
         >>> fitted = jn.Inference(model, q, jn.objectives.ELBO(), jn.gradients.Reparam())
-        >>> box = BoxActions(-np.ones(1, np.float32), np.ones(1, np.float32), (1,), np.dtype("float32"))
-        >>> search = CEM(horizon=3, candidates=8, iterations=2, elites=2)
-        >>> policy = Planner(fitted, box, search=search, key=jax.random.key(2))
+        >>> low = -np.ones(1, np.float32)
+        >>> box = control.BoxActions(low, -low, (1,), low.dtype)
+        >>> search = control.CEM(horizon=3, candidates=8, iterations=2, elites=2)
+        >>> policy = control.Planner(fitted, box, search=search, key=jax.random.key(2))
         >>> policy.select_action(np.zeros(3)).shape
         (1,)
     """
