@@ -6,7 +6,7 @@ The plane is ``jensen/Planar-v0``, seen in black and white. Each contestant is g
 is and of where to go, and plans in its own state by the same regulator (``algorithms.ilqr``, replanned every
 step) with a quadratic cost there:
 
-- ``e2c``: ``models.EmbedToControl`` fitted to short random walks;
+- ``e2c``: ``models.EmbedToControl`` fitted to short walks, under ``OpenLoop`` and then under ``Filtering``;
 - ``vae``: the same encoder and decoder fitted to the same pictures without dynamics, and afterwards the same
   network of dynamics fitted to its codes by least squares;
 - ``state``: the true position under the true dynamics, for what the regulator itself can do.
@@ -84,19 +84,25 @@ def e2c(x: np.ndarray, actions: np.ndarray, options: argparse.Namespace) -> tupl
     q = posteriors.Filtering(
         families.DiagGaussian(LATENT), like=model, memory=0, encoder=HIDDEN, widths=(64,), key=to_q
     )
-    fitted = fit.gradient(
-        jn.Inference(model, OpenLoop(q), objectives.ELBO(), gradients.Reparam()),
-        fit.Data(x, cond=actions),
-        key=to_fit,
-        optimizer=_adam(options.steps),
-        steps=options.steps,
-        batch_size=32,
-    )
-    print(f"e2c: bound {fitted.history.bound[-50:].mean():.1f} nats a walk", flush=True)
-    mine, d = fitted.inference, LATENT
-    return (lambda picture: encoded(mine, picture)), lambda z, a: mine.model.transition_net(
-        jnp.concatenate([z, a])
-    )[:d]
+    data = fit.Data(x, cond=actions)
+
+    def fitted(model: Any, q: Any, steps: int, key: Any) -> Any:
+        found = fit.gradient(
+            jn.Inference(model, q, objectives.ELBO(), gradients.Reparam()),
+            data,
+            key=key,
+            optimizer=_adam(steps),
+            steps=steps,
+            batch_size=32,
+        )
+        print(f"e2c: bound {found.history.bound[-50:].mean():.1f} nats a walk", flush=True)
+        return found.inference
+
+    # foreseeing whole walks unfolds the codes; then what is seen has to lie where it was foreseen
+    unfolded = fitted(model, OpenLoop(q), options.steps - options.steps // 3, to_fit)
+    mine = fitted(unfolded.model, unfolded.posterior.base, options.steps // 3, jax.random.fold_in(to_fit, 1))
+    net = mine.model.transition_net
+    return (lambda picture: encoded(mine, picture)), lambda z, a: net(jnp.concatenate([z, a]))[:LATENT]
 
 
 def vae(x: np.ndarray, actions: np.ndarray, options: argparse.Namespace) -> tuple[Any, Any]:

@@ -214,28 +214,35 @@ def learned(
         )
         return Monitor(Standardized(env, codes.mean(0), codes.std(0) + 1e-6))
 
-    agent = PPO("MlpPolicy", made(), seed=seed, device="cpu", verbose=0)
+    env: Any = made()
+    agent = PPO("MlpPolicy", env, seed=seed, device="cpu", verbose=0)
     agent.learn(steps)
     test: Any = made()
     test.reset(seed=10_000 + seed)
     found = evaluate_policy(agent, test, 20, return_episode_rewards=True, warn=False)[0]
-    return [float(np.asarray(v).item()) for v in found]  # type: ignore[arg-type]
+    final: list[Any] = list(np.asarray(found).reshape(-1))
+    return {"training": [float(v) for v in env.get_episode_rewards()], "returns": [float(v) for v in final]}
 
 
 def table(lines: list[dict[str, Any]]) -> str:
     """Put the seeds together."""
     from jensen.control import bootstrap
 
-    rows = ["| distractors | sees | probe R² | PPO return | seeds |", "|---|---|---|---|---|"]
+    rows = [
+        "| distractors | sees | probe R² | return while learning | return afterwards | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
     for distractors in (False, True):
         for name in ENCODERS:
             mine = [r for r in lines if (r["distractors"], r["encoder"]) == (distractors, name)]
             if not mine:
                 continue
             r2 = np.array([np.mean(r["r2"]) for r in mine])
-            found = bootstrap([float(np.mean(r["returns"])) for r in mine])
             cells = ["yes" if distractors else "no", name, f"{r2.mean():.3f} ± {r2.std():.3f}"]
-            cells += [f"{found.value:.0f} [{found.lower:.0f}, {found.upper:.0f}]", str(len(mine))]
+            for kind in ("training", "returns"):
+                found = bootstrap([float(np.mean(r[kind])) for r in mine])
+                cells.append(f"{found.value:.0f} [{found.lower:.0f}, {found.upper:.0f}]")
+            cells.append(str(len(mine)))
             rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
@@ -279,7 +286,9 @@ def main() -> None:
                 }
                 row |= {"fit_seconds": fitted, "seconds": time.perf_counter() - began}
                 row["options"] = {"record": options.record, "fit": options.fit_steps, "steps": options.steps}
-                print({**row, "returns": float(np.mean(returns))}, flush=True)
+                print(
+                    {k: np.mean(v) if k in ("training", "returns") else v for k, v in row.items()}, flush=True
+                )
                 with options.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
 

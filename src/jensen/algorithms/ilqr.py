@@ -155,10 +155,9 @@ def _more(damping: Scalar) -> Scalar:
 
 def _rolled(problem: Problem, start: Float[Array, "n"], actions: Float[Array, "t m"]) -> _Search:
     """Follow the actions alone."""
-    still = _Search(
-        jnp.broadcast_to(start, (len(actions) + 1, *start.shape)), actions, *(jnp.zeros(()),) * 2,
-        jnp.zeros((), jnp.int32), jnp.array(False),
-    )  # fmt: skip
+    planned = jnp.broadcast_to(start, (len(actions) + 1, *start.shape))
+    zero, none = jnp.zeros(()), jnp.zeros((), jnp.int32)
+    still = _Search(planned, actions, zero, zero, none, jnp.array(False))
     alone = jnp.zeros((*actions.shape, *start.shape), actions.dtype)
     steps = _Steps(jnp.zeros_like(actions), alone, jnp.zeros(()), jnp.array(True))
     return _followed(problem, still, steps, jnp.ones(()))

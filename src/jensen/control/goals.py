@@ -63,7 +63,8 @@ class GoalWorld(ObservedWorld):
                 "GoalWorld: a goal is one observation, and this posterior needs those before it; fit with "
                 "posteriors.Filtering(..., memory=0)"
             )
-        goal, wanted = np.asarray(goal, np.float32), inference.model.seen_dim
+        model: Any = inference.model
+        goal, wanted = np.asarray(goal, np.float32), model.seen_dim
         if goal.shape != (wanted,) or not np.isfinite(goal).all():
             raise InputError(
                 f"GoalWorld: the goal has shape {goal.shape}; it must be one observation of {wanted} finite "
