@@ -45,7 +45,16 @@ HEAVY = ("jax", "equinox", "numpyro", "optax", "sklearn", "scipy", "pyarrow", "m
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["fit", "--help"], ["gap", "--help"], ["--version"], [], ["fit", "vea", "x"]]
+    "words",
+    [
+        ["--help"],
+        ["fit", "--help"],
+        ["control", "plan", "--help"],
+        ["gap", "--help"],
+        ["--version"],
+        [],
+        ["fit", "vea", "x"],
+    ],
 )
 def test_help_imports_nothing_heavy(words: list[str]):
     code = (

@@ -1,4 +1,4 @@
-"""``jensen control plan``: act by planning in a world model, learned here, given, or the true one."""
+"""``jensen control plan``: act by planning in a world model, learned here or given."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def tabular(work: Work) -> TabularSimulator:
     return found
 
 
-TABLES = ("DeepSea", "CliffWorld", "NoisyTV")
+TABLES = ("DeepSea", "CliffWorld")
 """Environments whose states can be counted."""
 
 
