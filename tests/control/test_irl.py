@@ -38,7 +38,8 @@ def world() -> MDP:
 
 def mean_log_likelihood(agent: irl.SoftOptimal, shown: irl.Demonstrations) -> Any:
     rows = shown.data(agent.horizon)
-    each = jax.vmap(lambda x, cond: agent.log_evidence(Datum(x, cond)))(rows.x, rows.cond)
+    x, cond = (jnp.asarray(part, jnp.float32) for part in (rows.x, rows.cond))
+    each = jax.vmap(lambda x, cond: agent.log_evidence(Datum(x, cond)))(x, cond)
     return (jnp.asarray(rows.weights) * each).mean()
 
 

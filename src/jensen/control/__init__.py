@@ -21,6 +21,7 @@ from jensen.control.replay import Replay
 from jensen.control.replay_episode import Episode
 from jensen.control.represent import Refresh
 from jensen.control.rollouts import record
+from jensen.control.soft import SoftControl, soft_control
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions
 from jensen.control.statistics import (
     Interval,
@@ -30,6 +31,7 @@ from jensen.control.statistics import (
     interquartile_mean,
     wilson,
 )
+from jensen.control.tabular import TabularPolicy
 from jensen.control.uniform import UniformPolicy
 from jensen.control.worlds import ModelWorld, ObservedWorld, SeenWorld
 
@@ -72,6 +74,8 @@ __all__ = [
     "Rounds",
     "Score",
     "SeenWorld",
+    "SoftControl",
+    "TabularPolicy",
     "Training",
     "UniformPolicy",
     "bootstrap",
@@ -87,6 +91,7 @@ __all__ = [
     "load_imagined",
     "load_policy",
     "record",
+    "soft_control",
     "wilson",
 ]
 
