@@ -89,10 +89,10 @@ class BonusVecEnv(gymnasium.vector.VectorWrapper):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Reset every environment; what the bonus has learnt stays."""
-        observations, info = self.env.reset(seed=seed, options=options)
         again = np.ones(self.num_envs, bool)
         if options is not None and "reset_mask" in options:
-            again = np.asarray(options["reset_mask"], bool)
+            again = np.array(options["reset_mask"], bool)  # read first: SyncVectorEnv takes it out
+        observations, info = self.env.reset(seed=seed, options=options)
         self._last = np.array(observations)
         self._returns[again], self._resets[again], self._sums[again] = 0.0, False, 0.0
         return observations, info
