@@ -29,7 +29,7 @@ from jensen.core import Datum
 from jensen.envs import SparseMountainCar
 from jensen.typing import Array, PRNGKey
 
-WORLD = SparseMountainCar()
+WORLD: Any = SparseMountainCar()
 LOW, HIGH = np.array([-1.2, -0.07]), np.array([0.6, 0.07])
 CELLS = explore.GridCells(LOW, HIGH, (20, 20))
 HORIZON = 200
@@ -171,7 +171,8 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
 
     fig = Figure(figsize=(10.5, 4.6), layout="constrained")
     FigureCanvasAgg(fig)
-    left, right = fig.subfigures(1, 2, width_ratios=(1, 1.15))
+    halves: Any = fig.subfigures(1, 2, width_ratios=(1, 1.15))
+    left, right = halves
     ax = left.subplots()
     iqm = np.array([row["iqm"] for row in rows])
     ax.barh(np.arange(len(rows)), iqm[:, 0], xerr=np.abs(iqm[:, 1:] - iqm[:, :1]).T, color="0.6")
