@@ -2,9 +2,9 @@
 
     python bench/control_imagine_cartpole.py --seeds 0 1 2 --out bench/results/control_imagine_cartpole.jsonl
 
-`jensen/CartPoleSwingUp-v0`: 500 steps from hanging, each worth 1 upright and 0 hanging; leaving the track ends
-the episode. Choices are three pushes: full to the left, none, full to the right. One line of JSON a run, every
-return in it; runs already there are passed over.
+`jensen/CartPoleSwingUp-v0`: 500 steps from hanging, each worth 1 upright and 0 hanging; leaving the track
+ends the episode. Choices are three pushes: full to the left, none, full to the right. One line of JSON a run,
+every return in it; runs already there are passed over.
 """
 
 from __future__ import annotations
