@@ -96,7 +96,7 @@ def test_ways_to_explore_are_compared(tmp_path: Path):
         "--runs",
         "3",
         "--bonus",
-        "epsilon-greedy,optimistic-counts",
+        "optimistic-counts",
     ]
     text = said(["explore", "jensen/DeepSea-v0", *words, "--out", str(tmp_path / "run")])
     assert "16 states, 2 actions, 4 steps; best return 0.99" in text
