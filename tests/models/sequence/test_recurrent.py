@@ -462,3 +462,27 @@ def test_lengths_are_checked_and_padding_may_hold_anything():
             fit.Data(x, lengths=lengths)
     with pytest.raises(InputError, match="padded sequences"):
         fit.Data(np.ones((2, 3)), lengths=[1, 1])
+
+
+def test_an_open_loop_looks_once_and_then_foresees():
+    """After its context q is the dynamics: their KL is zero, and later observations change nothing."""
+    model = MODELS["e2c"]()
+    look = moved(posteriors.Filtering(FAMILIES["e2c"](), like=model, memory=0, widths=(6,), key=KEY), 3)
+    q, datum = posteriors.OpenLoop(look, context=2), sequence()
+    with pytest.raises(InputError, match="context is 0"):
+        posteriors.OpenLoop(look, context=0)
+
+    @quick
+    def parts(datum):
+        law = q(model, datum, key=KEY)
+        drawn = dist.draw(law, key=KEY)
+        terms = score(model, law, drawn, datum)
+        return drawn.z, terms.kl, terms.log_prior - drawn.log_q, law.log_prob(drawn.z) - drawn.log_q
+
+    z, kl, ratio, again = parts(datum)
+    assert (kl[:2] > 0).all() and np.abs(kl[2:]).max() < 1e-6
+    np.testing.assert_allclose(ratio[2:], 0.0, atol=1e-5)
+    np.testing.assert_allclose(again, 0.0, atol=1e-4)
+    other = parts(eqx.tree_at(lambda d: d.x, datum, datum.x.at[2:].add(3.0)))[0]
+    np.testing.assert_allclose(other, z, rtol=1e-6)
+    assert np.abs(parts(eqx.tree_at(lambda d: d.x, datum, datum.x.at[1].add(3.0)))[0] - z).max() > 1e-3
