@@ -89,7 +89,7 @@ class Kill(Exception):
     """As a kill would."""
 
 
-@pytest.mark.parametrize("phase", ["collecting", "between", "fitting"])
+@pytest.mark.parametrize("phase", ["collecting", pytest.param("between", marks=pytest.mark.slow), "fitting"])
 def test_killed_anywhere_it_goes_on_to_the_same_bits(
     whole: Any, phase: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -154,19 +154,19 @@ def learn(
             ``collect`` and ``fit.gradient``.
 
     Example:
+        The page ``docs/control/planning.md`` runs one; here, what cannot be planned in costs no episode.
+
         >>> import jax, optax, jensen as jn
         >>> from jensen import control
-        >>> gaussian, likelihoods = jn.families.DiagGaussian(2), jn.models.likelihoods
-        >>> model = jn.models.RSSM(
-        ...     3, 1, deter_dim=8, latent=gaussian, heads=(likelihoods.Gaussian(1),), decoder=(8,),
-        ...     key=jax.random.key(0))
-        >>> q = jn.posteriors.Filtering(gaussian, like=model, widths=(8,), key=jax.random.key(1))
-        >>> learned = control.learn(
+        >>> gaussian = jn.families.DiagGaussian(2)
+        >>> model = jn.models.RSSM(3, 1, deter_dim=8, latent=gaussian, key=jax.random.key(0))
+        >>> q = jn.posteriors.Filtering(gaussian, like=model, key=jax.random.key(1))
+        >>> control.learn(
         ...     "Pendulum-v1", jn.Inference(model, q, jn.objectives.ELBO(), jn.gradients.Reparam()),
-        ...     training=control.Training(optax.adam(1e-3), steps=3, batch_size=4),
-        ...     rounds=control.Rounds(first=2), key=jax.random.key(2))
-        >>> len(learned.replay), learned.fitted.stop_reason
-        (2, 'steps')
+        ...     training=control.Training(optax.adam(1e-3)), key=jax.random.key(2))
+        Traceback (most recent call last):
+        ...
+        jensen.errors.InputError: ModelWorld: RSSM has no reward head, and a planner needs one; ...
     """
     check_key(key)
     rounds, search = rounds or Rounds(), search or CEM()
