@@ -114,8 +114,8 @@ def ilqr(
     Example:
         >>> problem = Problem(lambda x, u: x + u, lambda x, u: (x**2).sum() + (u**2).sum(), lambda x: x @ x)
         >>> found = ilqr(problem, jnp.ones(1), jnp.zeros((20, 1)))
-        >>> found.gains[0].round(3).tolist(), bool(found.converged)
-        ([[-0.618]], True)
+        >>> round(float(found.gains[0, 0, 0]), 3), bool(found.converged)
+        (-0.618, True)
     """
     if problem.bounds is not None:
         actions = jnp.clip(actions, *problem.bounds)
