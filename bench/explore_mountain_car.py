@@ -121,7 +121,8 @@ def learner_of(way: str) -> explore.QLearner:
             return explore.QLearner(bonus=1.0, **common)
         case "untried first":
             return explore.QLearner(initial=10.0, **common)
-    return explore.QLearner(initial=10.0, bonus=1.0, **common)
+    # above what bonuses of 1 add up to, 1/(1 − γ): else the tried looks better than the untried
+    return explore.QLearner(initial=110.0, bonus=1.0, **common)
 
 
 @eqx.filter_jit

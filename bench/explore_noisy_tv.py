@@ -135,7 +135,7 @@ def followed(way: str, episodes: int, keys: Array) -> tuple[Array, Array]:
         bonus = bonus_of(way, to_bonus)
         first = jax.tree.map(lambda leaf: leaf[0], walked(1, to_walk)[0])
         scale = 1 / jnp.maximum(bonus.bonus(first).mean(), 1e-6)
-        learner = explore.QLearner(discount=0.95, learning_rate=0.3, epsilon=0.1)
+        learner = explore.QLearner(discount=0.95, learning_rate=0.3, epsilon=0.1, initial=25.0)
         learner = eqx.tree_at(lambda q: q.bonus, learner, scale)
         world = explore.Enumerated(
             WORLD, Start(), cell, num_states=WORLD.num_cells, horizon=STEPS, observe=WORLD.observe
