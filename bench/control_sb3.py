@@ -6,7 +6,8 @@
 Needs stable-baselines3, which is no dependency of jensen. ``sac-states`` sees cos θ, sin θ, θ̇; ``sac-pixels``
 and ``ppo-pixels`` see the last three 32 × 32 pictures (a single one does not show the velocity) through a
 small convolutional network. The budget is steps in the environment, 20,000 being the 100 episodes the world
-model learns from. Settings are those of SB3's zoo for Pendulum-v1. Scored on the starts of ``control_pendulum.py``.
+model learns from. Settings are those of SB3's zoo for Pendulum-v1. Scored on the starts of
+``control_pendulum.py``.
 """
 
 from __future__ import annotations
