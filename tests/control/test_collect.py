@@ -146,6 +146,26 @@ def test_steps_cut_what_is_under_way():
     assert cut and all(e.truncated and not e.terminated for e in cut)
 
 
+class Thrice(gymnasium.Env):
+    """Ends after three steps."""
+
+    observation_space, action_space = gymnasium.spaces.Box(-9, 9, (1,)), gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.t += 1
+        return np.full(1, self.t, np.float32), 1.0, self.t == 3, False, {}
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_what_has_just_ended_is_not_cut_once_more(mode: AutoresetMode):
+    replay = collect(SyncVectorEnv([Thrice] * 2, autoreset_mode=mode), steps=6)
+    assert [(len(e), e.terminated, e.truncated) for e in replay] == [(3, True, False)] * 2
+
+
 class Restless(Policy):
     """Notes when it was reset."""
 

@@ -85,6 +85,9 @@ def test_what_does_not_fit_is_refused():
         explore.study(chain(3), "count", 1, horizon=3, key=KEY)
     with pytest.raises(InputError, match="runs is 0"):
         explore.study(chain(3), "counts", 1, horizon=3, runs=0, key=KEY)
+    forbids = chain(3)._replace(rewards=chain(3).rewards.at[1, 0].set(-jnp.inf))
+    with pytest.raises(InputError, match="action 0 is forbidden in state 1"):
+        explore.study(forbids, "counts", 1, horizon=3, key=KEY)
 
 
 def test_episodes_to_solve_counts_from_one_and_knows_never():
@@ -223,13 +226,29 @@ def test_an_episode_reset_at_once_ends_in_its_own_last_observation():
 def test_the_scale_is_the_deviation_of_discounted_sums():
     env = wrapped(AutoresetMode.NEXT_STEP, weight=2.0, discount=0.5)
     env.reset(seed=0)
-    sums, kept = np.zeros(2), []
+    sums, kept = np.zeros(2), [np.zeros(2)]
     for _ in range(3):
         _, rewards, _, _, info = env.step(np.array([0, 1]))
         sums = 0.5 * sums + info["bonus"]
         kept.append(sums.copy())
         spread = np.std(kept) or 1.0
         np.testing.assert_allclose(rewards, 1 + 2.0 * info["bonus"] / spread, rtol=1e-5)
+
+
+class Even(explore.AbstractBonus):
+    """All but the same for every copy, as at starts that hardly differ."""
+
+    def bonus(self, transitions: explore.Transitions) -> Any:
+        return 5.0 + 1e-6 * jnp.arange(len(transitions.observation))
+
+    def update(self, transitions: explore.Transitions, *, key: Any) -> Even:
+        return self
+
+
+def test_the_first_bonus_is_not_in_units_of_chance():
+    env = explore.BonusVecEnv(gymnasium.vector.SyncVectorEnv([Count] * 2), Even(), key=KEY)
+    env.reset(seed=0)
+    assert (env.step(np.zeros(2, int))[1] < 10).all()
 
 
 def test_the_wrapper_refuses_in_one_line():

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import gammaln
+from scipy.special import digamma, gammaln
 from scipy.stats import norm
 
 from jensen import models
@@ -89,6 +89,11 @@ def test_dirichlet_gain_is_the_divergence_and_its_mean_the_mutual_information():
     for k, gain in enumerate(gains):
         want = kl_divergence(Dirichlet(alpha[None].at[0, k].add(1.0)), Dirichlet(alpha[None]), None)
         assert want is not None and gain == pytest.approx(float(want.sum()), abs=1e-5)
+    # at counts where ψ and log are ten times and more what is left of them
+    for own, other in ((7.9, 0.2), (100.0, 3.0), (1e5, 3.0), (1e6, 1e6)):
+        want = np.log1p(other / own) + digamma(own + 1) - digamma(own + other + 1)
+        gain = float(explore.dirichlet_gain(jnp.array([own, other]), jnp.array(0)))
+        assert gain == pytest.approx(want, rel=2e-4, abs=1e-12) and gain >= 0
     # I(π; x) of two outcomes by quadrature over the beta law of π
     a, b = 1.7, 2.0
     grid = np.linspace(1e-6, 1 - 1e-6, 400_001)
@@ -189,7 +194,9 @@ def test_the_step_is_newtons_on_the_divergence():
         (lambda: explore.PseudoCounts(explore.Empirical((2,)), pairs, form="gian"), "did you mean 'gain'"),
         (lambda: explore.Empirical((2, 2), ((0,),)), "each of 2 columns once"),
         (lambda: explore.GridCells([0.0], [0.0], (3,)), "each low below its high"),
+        (lambda: explore.GridCells([-1.0, -np.inf], [1.0, np.inf], (3, 3)), "a finite range"),
         (lambda: explore.QLearner(epsilon=2.0), "epsilon is 2"),
+        (lambda: explore.QLearner(repeat=0), "repeat is 0"),
         (
             lambda: explore.Memory.empty(2, 1).pushed(jnp.ones((3, 1)), jnp.ones((3, 0)), jnp.ones(3)),
             "3 rows",

@@ -235,6 +235,8 @@ def test_what_is_not_finite_is_avoided_or_said():
     assert (policy.select_action(np.array([[0.4, 0], [0.5, 0]]))[:, 0] <= 0.01).all()
     with pytest.raises(InputError, match="at step 2 no plan of environment 1 has a finite return"):
         policy.select_action(np.array([[0.4, 0], [-9.0, 0]]))
+    huge = MPPI(temperature=1e-3).weigh(jnp.array([1e36, 2e36, -jnp.inf]))
+    assert huge.tolist() == [0.0, 1.0, 0.0]
     with pytest.raises(InputError, match=r"the observation is not finite, in row 0, column 1"):
         policy.select_action(np.array([[0.4, np.nan], [0, 0]]))
     with pytest.raises(InputError, match=r"shape \(2, 3\); 2 of 2 numbers each are expected"):

@@ -271,6 +271,8 @@ def test_refused():
     for arrays, says in cases:
         with pytest.raises(InputError, match=says):
             replay.add(*arrays, terminated=True)
+    with pytest.raises(InputError, match="outside 3 choices"):  # says nothing of what is kept later
+        replay.add(np.zeros((4, 7)), good.actions + 7, good.rewards, terminated=True)
     replay.append(good)
     with pytest.raises(InputError, match=r"episode 1 has observations of shape \(5,\), not \(2,\)"):
         replay.add(np.zeros((4, 5)), good.actions, good.rewards, terminated=True)

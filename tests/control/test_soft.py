@@ -79,6 +79,12 @@ def test_episodes_without_an_end_need_a_horizon_or_a_discount():
         earned(endless, np.full((3, 2), 0.5))
     with pytest.raises(InputError, match=r"shape \(2, 3, 2\)"):
         visited(endless, np.full((2, 3, 2), 0.5), horizon=4)
+    # it could end, but not by this policy: in a place, and in a ring
+    stays = MDP(np.array([[[1.0, 0], [0, 0]], [[0, 1.0], [0, 0]]]), np.ones((2, 2)), np.array([1.0, 0]))
+    ring = stays._replace(transitions=stays.transitions[:, :, ::-1])
+    for world in (stays, ring):
+        with pytest.raises(InputError, match="never ends some episodes"):
+            earned(world, np.array([[1.0, 0.0], [1.0, 0.0]]))
     # it could end, but going on for ever earns log 2 a step
     lazy = MDP(np.array([[[1.0], [0.0]]]), np.zeros((1, 2)), np.ones(1))
     with pytest.raises(InputError, match="earns more entropy than ending"):

@@ -86,6 +86,7 @@ class _Loop:
             if not (got.terminated[i] or got.truncated[i]) and track.steps < self.max_steps:
                 continue
             over.append(i)
+            track.over = True
             if track.wanted:
                 yield track.number, _ended(track, got, i)
         self.seen = got.seen
@@ -94,7 +95,7 @@ class _Loop:
     def cut(self) -> Iterator[tuple[int, Episode]]:
         """End what is under way."""
         for track in self.tracks:
-            if track is not None and track.wanted and track.steps:
+            if track is not None and track.wanted and track.steps and not track.over:
                 yield track.number, track.end(terminated=False, truncated=True)
 
     def _begin(self, over: list[int], got: Taken) -> None:

@@ -346,9 +346,8 @@ class Replay:
     def _fitted(self, episode: Episode) -> Episode:
         """Return an episode in the types that are kept, or say what is wrong with it."""
         where = f"{self.name}: episode {self.added}"
-        if self._layout is None:
-            self._layout = Layout(episode.observations.shape[1:], episode.observations.dtype)
-        seen = self._layout.checked(episode.observations, where)
+        layout = self._layout or Layout(episode.observations.shape[1:], episode.observations.dtype)
+        seen = layout.checked(episode.observations, where)
         shape, space = episode.actions.shape[1:], self.space
         if tuple(shape) != tuple(space.shape):
             raise InputError(
@@ -362,6 +361,7 @@ class Replay:
             if outside.any():
                 step = int(np.argmax(outside))
                 raise InputError(f"{where} has action {acts[step]} at step {step}, outside {space}")
+        self._layout = layout  # now that nothing of the episode was refused
         return replace(episode, observations=seen, actions=acts)
 
     def _evict(self) -> None:

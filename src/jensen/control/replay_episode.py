@@ -108,11 +108,12 @@ class Track:
         number: Its place in the order in which episodes began.
         seed: What its environment was reset with; None where that began it by itself.
         wanted: Whether it is kept.
+        over: Whether it has ended; its environment may only reset a step later.
     """
 
     def __init__(self, number: int, seed: int | None, first: Any, *, wanted: bool):
         self.number, self.seed, self.wanted = number, seed, wanted
-        self.steps = 0
+        self.steps, self.over = 0, False
         self._observations, self._actions, self._rewards = [first], [], []
 
     def take(self, action: Any, reward: float, observation: Any) -> None:

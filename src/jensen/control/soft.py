@@ -24,6 +24,9 @@ OUTLOOKS = {"variational": soft_bellman.expected, "exact": soft_bellman.optimist
 _UNSOLVED, _ENDLESS = 1e-4, 1e4
 """Share of the greatest value that the Bellman equation may be off by; steps after which nothing ends."""
 
+_NEVER = 1e7
+"""Visits in all that float32 cannot tell from endless ones: 1 − P is then singular to its last digit."""
+
 
 @dataclass(frozen=True, eq=False)
 class SoftControl:
@@ -183,7 +186,13 @@ def visited(
         raise InputError(
             "without a horizon and with discount 1 visits are infinite; give horizon=, or a discount"
         )
-    return np.asarray(_visits(mdp, table, discount))
+    visits = np.asarray(_visits(mdp, table, discount))
+    if not (np.isfinite(visits).all() and visits.min() > -1 and visits.sum() < _NEVER):
+        raise InputError(
+            "the policy never ends some episodes, and with discount 1 its visits are then infinite; give "
+            "horizon=, or a discount"
+        )
+    return visits
 
 
 def earned(mdp: MDP, policy: Any, *, discount: float = 1.0, horizon: int | None = None) -> float:

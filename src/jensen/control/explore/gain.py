@@ -39,8 +39,7 @@ class InformationGain(Foresees):
 
 def dirichlet_gain(concentration: Float[Array, "k"], outcome: Int[Array, ""]) -> Scalar:
     """Return KL(Dir(α + e_k) ‖ Dir(α)) = log α₀/α_k + ψ(α_k + 1) − ψ(α₀ + 1), in nats."""
-    own, total = concentration[outcome], concentration.sum()
-    return jnp.log(total / own) + digamma(own + 1) - digamma(total + 1)
+    return _above_log(concentration[outcome]) - _above_log(concentration.sum())
 
 
 def dirichlet_information(concentration: Float[Array, "k"]) -> Scalar:
@@ -177,6 +176,15 @@ class LinearGain(InformationGain):
 def affine(observation: Array, action: Array) -> Float[Array, "f"]:
     """Return (1, o, a)."""
     return jnp.concatenate([jnp.ones(1), jnp.ravel(observation), jnp.ravel(action)])
+
+
+def _above_log(x: Scalar) -> Scalar:
+    """Return ψ(x + 1) − log x, of large x by its series: the two agree to all digits of float32 there."""
+    large = jnp.maximum(x, 8.0)
+    square = large**-2
+    series = 0.5 / large - square * (1 / 12 - square * (1 / 120 - square / 252))
+    small = jnp.minimum(x, 8.0)
+    return jnp.where(x < 8, digamma(small + 1) - jnp.log(small), series)
 
 
 def next_state(state: Any, after: Any) -> Any:

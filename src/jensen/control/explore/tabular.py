@@ -89,9 +89,15 @@ class TableWorld(AbstractWorld):
         """List the successors. Host code.
 
         Raises:
-            InputError: What `algorithms.mdp.checked` refuses.
+            InputError: What `algorithms.mdp.checked` refuses, and forbidden actions: who acts may try any.
         """
         transitions, rewards, start = (np.asarray(part, np.float64) for part in checked(mdp))
+        if not np.isfinite(rewards).all():
+            state, act = np.argwhere(~np.isfinite(rewards))[0]
+            raise InputError(
+                f"TableWorld: action {act} is forbidden in state {state} (its reward is −∞), but who acts "
+                "there may try it; give it a finite cost"
+            )
         most = max(int((transitions > 0).sum(-1).max()), 1)
         order = np.argsort(-transitions, axis=-1, kind="stable")[..., :most]
         summed = np.cumsum(np.take_along_axis(transitions, order, -1), -1)
@@ -164,6 +170,8 @@ class QLearner(eqx.Module):
             value = getattr(self, name)
             if not isinstance(value, Tracer) and not least <= float(value) <= most:
                 raise InputError(f"QLearner: {name} is {float(value):g}; it must be within {least}..{most}")
+        if not isinstance(self.repeat, Tracer):
+            at_least("QLearner", 1, repeat=int(self.repeat))
 
 
 class Learnt(NamedTuple):

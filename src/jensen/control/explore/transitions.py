@@ -13,7 +13,7 @@ import numpy as np
 
 from jensen.datasets import Episodes
 from jensen.errors import InputError
-from jensen.typing import Array, Float, Int, PRNGKey, Scalar, Shaped
+from jensen.typing import Array, Bool, Float, Int, PRNGKey, Scalar, Shaped
 
 
 class Transitions(NamedTuple):
@@ -162,10 +162,10 @@ class GridCells(eqx.Module):
         self.low, self.high = jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
         self.bins = tuple(bins)
         fits = self.low.shape == self.high.shape == (len(self.bins),)
-        if not fits or min(self.bins, default=0) < 1 or not bool((self.low < self.high).all()):
+        if not fits or min(self.bins, default=0) < 1 or not bool(_boxes(self.low, self.high)):
             raise InputError(
                 f"GridCells: ends of shapes {self.low.shape}, {self.high.shape} and {len(self.bins)} numbers "
-                "of bins must agree, each low below its high, each number at least 1"
+                "of bins must agree, each low below its high by a finite range, each number at least 1"
             )
 
     @property
@@ -179,3 +179,8 @@ class GridCells(eqx.Module):
         place = jnp.floor((observation - self.low) / (self.high - self.low) * bins).astype(jnp.int32)
         strides = np.concatenate([np.cumprod(self.bins[:0:-1])[::-1], [1]]).astype(np.int32)
         return (jnp.clip(place, 0, bins - 1) * strides).sum()
+
+
+def _boxes(low: Float[Array, "s"], high: Float[Array, "s"]) -> Bool[Array, ""]:
+    """Return whether a range can be divided: that of a space without bounds puts all into one box."""
+    return ((low < high) & jnp.isfinite(high - low)).all()

@@ -78,8 +78,10 @@ class BonusVecEnv(gymnasium.vector.VectorWrapper):
         self.bonus, self._weight, self._discount, self._every = bonus, weight, discount, update_every
         self._key = key
         self._mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        self._scale = Moments.none(())
         self._sums = np.zeros(self.num_envs, np.float32)
+        # the sums begin at 0, which counts: or the first step's deviation between copies, however small,
+        # would be the unit of the first bonus
+        self._scale = _counted(Moments.none(()), jnp.asarray(self._sums), jnp.ones(self.num_envs))
         self._returns = np.zeros(self.num_envs)
         self._resets = np.zeros(self.num_envs, bool)
         self._last: np.ndarray | None = None

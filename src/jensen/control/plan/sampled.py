@@ -170,7 +170,9 @@ class MPPI(AbstractSampledSearch):
 
     def weigh(self, returns: Float[Array, "n"]) -> Float[Array, "n"]:
         """Weigh by the exponential of the return."""
-        return jax.nn.softmax(returns / self.temperature)
+        # the best is taken away first: huge returns must not overflow in units of the temperature
+        best = returns.max()
+        return jax.nn.softmax((returns - jnp.where(jnp.isfinite(best), best, 0.0)) / self.temperature)
 
     def moved(
         self,
