@@ -55,6 +55,7 @@ def test_forbidden_actions_and_states_without_any():
     problem = MDP(transitions, rewards, jnp.array([1.0, 0.0, 0.0]))
     values = tables.value_iteration(problem, discount=0.5).values
     assert values[:2].tolist() == [1.0, 0.0] and values[2] == -jnp.inf
+    assert tables.greedy(rewards).tolist() == [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
 
 
 def test_reachable_and_ends():

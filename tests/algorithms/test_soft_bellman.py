@@ -147,6 +147,26 @@ def test_forbidden_actions_and_dead_ends():
             assert found.values[1] == -jnp.inf and jnp.isfinite(found.values[0])
 
 
+@pytest.mark.parametrize("outlook", [soft.expected, soft.optimistic])
+def test_what_is_forbidden_or_impossible_has_no_part_in_the_derivative_by_temperature(outlook: soft.Outlook):
+    free = random_problem(6)
+    moves = free.transitions.at[0, 0].set(jnp.array([0.0, 0.5, 0.5]))
+    free = free._replace(transitions=moves)
+    barred = MDP(
+        jnp.concatenate([moves, moves[:, :1]], 1),
+        jnp.pad(free.rewards, ((0, 0), (0, 1)), constant_values=-jnp.inf),
+        free.start,
+    )
+
+    def value(heat: jax.Array, problem: MDP) -> jax.Array:
+        return soft.solve(problem, temperature=heat, discount=0.9, outlook=outlook).values.sum()
+
+    slope = jax.jit(jax.grad(value))
+    np.testing.assert_allclose(slope(0.5, barred), slope(0.5, free), rtol=1e-4)
+    step = (jax.jit(value)(0.5 + 1e-2, free) - jax.jit(value)(0.5 - 1e-2, free)) / 2e-2
+    np.testing.assert_allclose(slope(0.5, free), step, rtol=2e-2)
+
+
 def test_derivatives_of_the_fixed_point_are_the_discounted_occupancy():
     problem = random_problem(6, 4, 2)
 

@@ -282,5 +282,7 @@ def test_refused():
             empty.to_data()
     with pytest.raises(InputError, match="no space of actions"):
         Replay().append(good)
+    with pytest.raises(InputError, match=r"of shape \(2,\), not \(5,\)"):
+        Replay(observations=gymnasium.spaces.Box(0, 1, (5,))).append(good)
     with pytest.raises(InputError, match="capacity=0"):
         Replay(capacity=0)

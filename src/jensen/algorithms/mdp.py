@@ -191,9 +191,14 @@ def value_iteration(
 
 
 def greedy(action_values: Float[Array, "*t s a"]) -> Float[Array, "*t s a"]:
-    """Return the policy that takes a best action; equal ones are equally probable."""
-    best = action_values == action_values.max(-1, keepdims=True)
-    return best / best.sum(-1, keepdims=True)
+    """Return the policy that takes a best action; equal ones are equally probable, forbidden ones never.
+
+    A state where nothing is allowed has an empty row.
+    """
+    top = action_values.max(-1, keepdims=True)
+    nothing = top == -jnp.inf
+    best = (action_values == top) & ~nothing
+    return best / jnp.where(nothing, 1, best.sum(-1, keepdims=True))
 
 
 def evaluate(mdp: MDP, policy: Float[Array, "s a"], *, discount: float | Scalar) -> Float[Array, "s"]:

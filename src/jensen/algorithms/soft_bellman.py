@@ -91,7 +91,7 @@ def optimistic(mdp: MDP, values: Float[Array, "s"], temperature: float | Scalar)
     top = jnp.where(jnp.isfinite(top), top, 0.0)
     heat, warm = _heat(temperature)
     # what is impossible is taken out before the exponential: an infinite power of it would still be NaN
-    rise = jnp.where(possible, values - top[..., None], -jnp.inf) / heat
+    rise = _in_heat(jnp.where(possible, values - top[..., None], -jnp.inf), heat)
     weight = jnp.where(warm, mdp.transitions * jnp.exp(rise), mdp.transitions * (rise == 0))
     end = over * jnp.where(warm, jnp.exp(-top / heat), top == 0)
     total = weight.sum(-1) + end
@@ -115,7 +115,7 @@ def choose(action_values: Float[Array, "*t s a"], temperature: float | Scalar) -
     heat, warm = _heat(temperature)
     best = action_values.max(-1, keepdims=True)
     top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(best), best, 0.0))
-    scaled = (action_values - top) / heat
+    scaled = _in_heat(action_values - top, heat)
     total = log_sum(scaled)[..., None]
     # what has overflowed is not taken for what is forbidden
     values = jnp.where(warm & (best < jnp.inf), top + heat * total, best)
@@ -258,6 +258,12 @@ def _newton(
 def _tolerance(values: Array) -> Scalar:
     size = jnp.abs(jnp.where(jnp.isfinite(values), values, 0.0)).max()
     return _ROUNDING * jnp.finfo(values.dtype).eps * jnp.maximum(size, 1.0)
+
+
+def _in_heat(gaps: Array, heat: Scalar) -> Array:
+    """Return gaps/τ, −∞ as it is: a derivative by τ must not divide it."""
+    there = gaps != -jnp.inf
+    return jnp.where(there, jnp.where(there, gaps, 0.0) / heat, -jnp.inf)
 
 
 def _heat(temperature: float | Scalar) -> tuple[Scalar, Array]:

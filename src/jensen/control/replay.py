@@ -102,6 +102,8 @@ class Replay:
             self._open(self.folder)
         if actions is not None:
             self.expect(action_space(actions), observations)
+        elif observations is not None:
+            self._expect_seen(observations)
 
     @property
     def space(self) -> ActionSpace:
@@ -172,8 +174,10 @@ class Replay:
                 f"{self.name}: holds actions of {self._space}, not of {space}; use another replay"
             )
         self._space = space
-        if observations is None:
-            return
+        if observations is not None:
+            self._expect_seen(observations)
+
+    def _expect_seen(self, observations: Any) -> None:
         layout = observations if isinstance(observations, Layout) else Layout.of(observations)
         if self._layout is not None and self._layout != layout:
             raise InputError(
