@@ -38,6 +38,11 @@ def check_support(model: Any, rows: Datum) -> None:
         return
     found, expected = rows.x.shape[-1], model.data_dim
     if found != expected:
+        if rows.x.ndim > 2 and np.prod(rows.x.shape[1:]) == expected:
+            flat = "pictures go in as rows, x.reshape(len(x), -1)"
+            raise InputError(
+                f"x has shape {np.shape(rows.x)}, but {name} is expecting {expected} columns: {flat}"
+            )
         raise InputError(f"X has {found} features, but {name} is expecting {expected} features as input.")
     model.check_data(rows)
 

@@ -1,5 +1,6 @@
 """Networks on one example, built on equinox, and numbers that are not trained."""
 
+from jensen.nets.check import checked_net
 from jensen.nets.conv import ConvDecoder, ConvEncoder
 from jensen.nets.fixed import Fixed, Frame, column_means, trainable
 from jensen.nets.masked import Conditioner, Masked
@@ -18,6 +19,7 @@ __all__ = [
     "Masked",
     "Merge",
     "StartsAt",
+    "checked_net",
     "column_means",
     "glorot",
     "trainable",

@@ -20,7 +20,7 @@ from jensen.core import (
 from jensen.dist import AbstractDistribution
 from jensen.errors import InputError, check_key
 from jensen.families import AbstractFamily
-from jensen.nets import MLP, Frame, column_means
+from jensen.nets import MLP, Frame, checked_net, column_means
 from jensen.posteriors.rules import family_matches_prior, no_paths, reads_condition
 from jensen.typing import Array, Float, PRNGKey
 
@@ -42,7 +42,7 @@ class Amortized(HasFamily, InitializesFromData):
         key: Randomness of the initial weights.
 
     Raises:
-        InputError: If a dimension is not positive.
+        InputError: If a dimension is not positive, or ``net`` reads or makes vectors of other lengths.
 
     Example:
         >>> import jax
@@ -80,6 +80,8 @@ class Amortized(HasFamily, InitializesFromData):
         if net is None:
             net = MLP(data_dim + cond_dim, family.num_params, widths, activation=activation, key=key)
             net = net.quiet()  # q starts near the family's initial law
+        else:
+            net = checked_net("Amortized", net, data_dim + cond_dim, family.num_params)
         self.net = net
         self.frame = Frame.identity(data_dim)
         self.cond_frame = Frame.identity(cond_dim) if cond_dim else None

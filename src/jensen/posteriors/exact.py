@@ -9,6 +9,7 @@ from jensen.core import (
     AbstractModel,
     AbstractPosterior,
     Datum,
+    HasCoordinateAscent,
     HasExactEvidence,
     HasExactPosterior,
     HasRecurrence,
@@ -43,4 +44,6 @@ class Exact(AbstractPosterior):
             instead = "Smoothing or Filtering"
         if isinstance(inference.model, HoldsData):
             instead = "Global"
+        if isinstance(inference.model, HasCoordinateAscent):
+            instead = "Conjugate, as fit.em does"
         return Verdict("refused", f"Exact: {name} has no exact posterior; use {instead}")

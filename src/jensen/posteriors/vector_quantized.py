@@ -21,8 +21,9 @@ from jensen.core import (
 )
 from jensen.dist import AbstractDistribution, Codes, NearestCode
 from jensen.errors import InputError, check_key
-from jensen.nets import MLP, Frame
+from jensen.nets import MLP, Frame, checked_net
 from jensen.posteriors.amortized import entering_frame
+from jensen.posteriors.rules import same_columns
 from jensen.typing import Array, Float, PRNGKey
 
 
@@ -44,7 +45,7 @@ class VectorQuantized(AbstractPosterior, InitializesFromData):
         key: Randomness of the initial weights.
 
     Raises:
-        InputError: If a size or a weight is out of range.
+        InputError: If a size or a weight is out of range, or ``net`` reads or makes vectors of other lengths.
 
     References:
         van den Oord, Vinyals & Kavukcuoglu 2017; Yu et al. 2022 (points of one length).
@@ -89,6 +90,8 @@ class VectorQuantized(AbstractPosterior, InitializesFromData):
             raise InputError(f"VectorQuantized: weights are {tuple(weights)}; {wanted}")
         if net is None:
             net = MLP(data_dim, num_variables * code_dim, widths, activation=activation, key=key)
+        else:
+            net = checked_net("VectorQuantized", net, data_dim, num_variables * code_dim)
         self.net = net
         self.frame = Frame.identity(data_dim)
         self.num_variables = num_variables
@@ -135,6 +138,8 @@ class VectorQuantized(AbstractPosterior, InitializesFromData):
                 f"VectorQuantized: {own[0]} points of length {own[1]}, but the codebook of {kind} has "
                 f"{found[0]} latents of length {found[1]}; use posteriors.VectorQuantized{found}",
             )
+        if refusal := same_columns(self, model):
+            return refusal
         objective = inference.objective
         if not isinstance(objective, MeanOverDraws) or objective.num_samples > 1:
             return Verdict(

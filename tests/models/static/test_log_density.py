@@ -113,6 +113,11 @@ def test_one_array_without_a_name():
         ),
         (lambda: of((3,), "simplex").unconstrain({"p": jnp.full(3, 0.2)}), "p must be simplex"),
         (lambda: of((2,), "ordered").unconstrain({"p": jnp.array([2.0, 1.0])}), "p must be ordered"),
+        (
+            lambda: models.LogDensity(lambda p, rows: p, ()),
+            r"arguments \(p, rows\); it is called without data=",
+        ),
+        (lambda: models.LogDensity(lambda p: p, (), data=1.0), r"arguments \(p\); it is called with data="),
         (lambda: of((2,), "real").unconstrain({"p": 1.0}), r"p has shape \(2,\), got \(\)"),
     ],
 )

@@ -14,7 +14,7 @@ from jensen.dist import AbstractDensity, AbstractObservation, log_prob_observed
 from jensen.errors import InputError, check_key
 from jensen.models import likelihoods, priors
 from jensen.models.static.decoding import AbstractDecoder, checked_parts, started_prior
-from jensen.nets import MLP
+from jensen.nets import MLP, checked_net
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 
@@ -37,7 +37,8 @@ class Decoder(AbstractDecoder):
         key: Randomness of the initial weights.
 
     Raises:
-        InputError: If a dimension is not positive, or names contradict each other.
+        InputError: If a dimension is not positive, names contradict each other, or ``net`` reads or makes
+            vectors of other lengths.
 
     Example:
         >>> import jax
@@ -75,6 +76,8 @@ class Decoder(AbstractDecoder):
             )
         if net is None:
             net = MLP(priors.features_dim(prior), family.num_params, widths, activation=activation, key=key)
+        else:
+            net = checked_net("Decoder", net, priors.features_dim(prior), family.num_params)
         self.net = net
         self.prior = prior
         self.likelihood_family = family

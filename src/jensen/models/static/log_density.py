@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -79,6 +80,7 @@ class LogDensity(HoldsData):
         self.blocks = _blocks(shapes, constraints)
         self.density = log_joint
         self.data = Held(jax.tree.map(jnp.asarray, data))
+        _check_arguments(log_joint, 1 if data is None else 2)
         self.latent_dim = sum(block.size for block in self.blocks)
         found = jax.eval_shape(self._log_density, jnp.zeros(self.latent_dim))
         if np.shape(found) != () or not jnp.issubdtype(getattr(found, "dtype", object), jnp.floating):
@@ -144,3 +146,15 @@ def _blocks(shapes: Any, constraints: Any) -> tuple[Block, ...]:
                 f"LogDensity: constraints name {name!r}, not in shapes{nearest(str(name), shapes)}"
             )
     return tuple(Block.of(name, shape, constraints.get(name, "real")) for name, shape in shapes.items())
+
+
+def _check_arguments(log_joint: Callable[..., Any], given: int) -> None:
+    try:
+        signature = inspect.signature(log_joint)
+    except (TypeError, ValueError):  # a callable that does not say
+        return
+    try:
+        signature.bind(*range(given))
+    except TypeError:
+        how = "with data=, (parameters, data)" if given == 2 else "without data=, (parameters)"
+        raise InputError(f"LogDensity: log_joint has the arguments {signature}; it is called {how}") from None
