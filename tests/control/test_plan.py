@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from jensen.control import CEM, MPPI, BoxActions, FromSamples, ObservedWorld, Planner, SeenWorld, record
-from jensen.control.plan import FromMean, imagined_return, sequences_in
+from jensen.control.plan import ILQR, FromMean, imagined_return, sequences_in
+from jensen.control.plan.sequences import BoxSequences
 from jensen.control.spaces import DiscreteActions
 from jensen.core import AbstractWorld, Moved
 from jensen.errors import InputError
@@ -144,6 +145,26 @@ def test_returns_are_discounted_and_end():
         )
         np.testing.assert_allclose(got, total + weight * 11.0, rtol=1e-5)
     assert weight == 0
+
+
+class Ends(AbstractWorld):
+    """Ends with its first step; rewards after it are not finite."""
+
+    action_dim: int = 2
+
+    def step(self, state: Any, action: Any, *, key: Any) -> Moved:  # pyright: ignore
+        """End."""
+        reward = jnp.where(state[0] > 0, jnp.inf, 1 - (action[0] - 0.5) ** 2)
+        return Moved(state + 1, reward, jnp.zeros(()))
+
+
+def test_nothing_after_an_end_counts_and_a_column_without_a_choice_changes_nothing():
+    assert float(imagined_return(Ends(), jnp.zeros(1), jnp.full((3, 2), 0.5), key=KEY)) == 1.0
+    fixed = BoxSequences((-1.0, 2.0), (1.0, 2.0))
+    search = ILQR(horizon=1, effort=1e-3)
+    start = search.begin(fixed)
+    found = search.plan(Ends(), jnp.zeros((1, 1)), start, sequences=fixed, key=KEY)
+    np.testing.assert_allclose(found.actions, [[0.5, 2.0]], atol=1e-3)
 
 
 def test_what_comes_after_the_horizon_counts():

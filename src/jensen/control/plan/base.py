@@ -109,7 +109,8 @@ def imagined_return(
     def step(state: tuple[PyTree, Scalar, Scalar], at: tuple[Array, PRNGKey]) -> tuple[Any, None]:
         here, weight, total = state
         moved = world.step(here, at[0], key=at[1])
-        total = total + weight * moved.reward
+        # after an end nothing counts, not even what is not finite
+        total = total + weight * jnp.where(weight > 0, moved.reward, 0.0)
         return (moved.state, weight * discount * moved.continues, total), None
 
     keys = jax.random.split(key, len(actions))
@@ -146,7 +147,7 @@ def checked(who: str, **numbers: float | int) -> None:
             if not 0 <= number <= 1:
                 raise InputError(f"{who}: discount is {number:g}; it must be from 0 to 1")
         elif name in ("horizon", "candidates", "iterations", "elites"):
-            if number != int(number) or number < 1:
+            if not 1 <= number < float("inf") or number != int(number):
                 raise InputError(f"{who}: {name} is {number:g}; it must be a whole number, at least 1")
         elif name == "floor":
             if not 0 <= number < 1:

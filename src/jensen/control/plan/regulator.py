@@ -79,7 +79,7 @@ class ILQR(AbstractSearch):
         box = _box(sequences)
         flat, back = ravel_pytree(starts)
         count = len(jax.tree.leaves(starts)[0])
-        unit = jnp.maximum(box.half, 1e-12)
+        unit = jnp.where(box.half > 0, box.half, 1.0)  # a column without a choice costs the same throughout
         keys = jax.random.split(key, count)
 
         def moved(x: Array, action: Array) -> tuple[Array, Scalar]:
