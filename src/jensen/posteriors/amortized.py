@@ -21,7 +21,7 @@ from jensen.dist import AbstractDistribution
 from jensen.errors import InputError, check_key
 from jensen.families import AbstractFamily
 from jensen.nets import MLP, Frame, checked_net, column_means
-from jensen.posteriors.rules import family_matches_prior, no_paths, reads_condition
+from jensen.posteriors.rules import family_matches_prior, no_paths, reads_condition, same_columns
 from jensen.typing import Array, Float, PRNGKey
 
 
@@ -110,10 +110,11 @@ class Amortized(HasFamily, InitializesFromData):
         return self.family.law
 
     def rule(self, inference: AbstractInference) -> Verdict:
-        """Refuse a family on another space than the prior, or one that reads another condition."""
+        """Refuse a family on another space than the prior, or a network of other columns or conditions."""
         refusal = no_paths(self.family, "Amortized: posteriors.Smoothing infers paths by a network")
         refusal = refusal or reads_condition(self, inference.model)
-        return refusal or family_matches_prior(self.family, inference.model)
+        verdict = refusal or family_matches_prior(self.family, inference.model)
+        return verdict if verdict.kind == "refused" else same_columns(self, inference.model) or verdict
 
     def initialize_from(self, rows: Datum, *, key: PRNGKey) -> Amortized:
         """Take the input's centre and scale from the training rows."""

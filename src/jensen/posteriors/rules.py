@@ -71,10 +71,10 @@ def family_matches_prior(family: AbstractFamily, model: Any) -> Verdict:
 
 
 def reads_condition(posterior: Any, model: Any) -> Verdict | None:
-    """Refuse a network of one row for units of many, and one of other columns than the model's.
+    """Refuse a network of one row for units of many, and one that does not read the model's condition.
 
     Args:
-        posterior: One with ``data_dim`` and ``cond_dim``, which sees one row with its condition.
+        posterior: One with ``cond_dim``, which sees one row with its condition.
         model: The model.
     """
     name, kind = type(posterior).__name__, type(model).__name__
@@ -82,7 +82,7 @@ def reads_condition(posterior: Any, model: Any) -> Verdict | None:
         return Verdict("refused", f"{name}: {kind} has no rows to infer z from; use posteriors.Global")
     if isinstance(model, HoldsLatent):
         return Verdict("refused", f"{name}: {kind} has one z behind many rows; use posteriors.Pooled")
-    return same_columns(posterior, model) or same_condition(posterior, model)
+    return same_condition(posterior, model)
 
 
 def same_columns(posterior: Any, model: Any) -> Verdict | None:
