@@ -47,7 +47,6 @@ def test_recipes_run_in_order(tmp_path):
     run = subprocess.run(
         [sys.executable, "recipes.py"],
         cwd=tmp_path,
-        env=PLAIN,
         capture_output=True,
         text=True,
         timeout=600,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jensen.algorithms.ais import lower, schedule, upper
 from jensen.algorithms.hmc import Path
@@ -49,6 +50,7 @@ def test_temperatures_crowd_where_the_ratio_varies():
     np.testing.assert_allclose(equal_length(betas, jnp.zeros(21), 20), betas, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_pilot_finds_metric_steps_and_a_tight_bracket():
     def run(key):
         first, exact, below, above, gauss = jax.random.split(key, 5)

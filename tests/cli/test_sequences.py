@@ -143,6 +143,7 @@ def test_a_world_model_of_an_archive(here: Path, unmeasured: None, capsys: pytes
     assert f"--steps is 50, but there are actions for {lengths.max()} steps only" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_filtering_costs(
     here: Path, unmeasured: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

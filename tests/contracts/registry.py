@@ -217,7 +217,10 @@ MORE_MODELS = {
 }
 LIKE_ANOTHER = {
     "EmbedToControl",
+    "StudentMixture",
+    "FactorAnalysis",
     "ProbabilisticPCA",
+    "Decoder(Hierarchical)",
     "EpisodeDecoder",
     "ConditionalDecoder(StandardNormal)",
     "Decoder(LearnedGaussian)",

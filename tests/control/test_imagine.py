@@ -256,6 +256,7 @@ def test_what_is_saved_acts_the_same(tmp_path: Path, learnt: Imagined):
     assert repr(back) == repr(learnt) and back.settings == learnt.settings
 
 
+@pytest.mark.slow
 def test_acts_on_what_a_learned_world_believes(tmp_path: Path):
     gaussian = jn.families.DiagGaussian(2)
     model = jn.models.RSSM(

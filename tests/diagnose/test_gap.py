@@ -85,7 +85,7 @@ def test_a_narrow_encoder_shows_as_amortization_and_not_as_approximation(linear)
 
 def test_the_full_family_loses_nothing_by_approximation(linear):
     case = linear(0, 64, 16, family="full")
-    gap = diagnose.gap(case.inference, case.draw(100, 0), key=KEY, effort=LIGHT)
+    gap = diagnose.gap(case.inference, case.draw(40, 0), key=KEY, effort=LIGHT)
     assert abs(gap.approximation.value) < 0.01
     assert gap.amortization.value == pytest.approx(case.family_loss, rel=0.03)  # the encoder is diagonal
 

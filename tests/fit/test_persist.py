@@ -277,7 +277,7 @@ def _array(dtype: str, shape: list[int], content: bytes) -> np.ndarray:
     return (raw % 2 if dtype == "bool" else raw).view(kind).reshape(shape)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees)
 def test_random_trees_round_trip_bit_for_bit(tmp_path: Path, tree: Any):
     back = through(tmp_path, tree)
@@ -510,7 +510,7 @@ def corrupt(raw: bytes, random: np.random.Generator) -> bytes:
             return raw[:a] + bytes([raw[a] ^ (1 << int(random.integers(8)))]) + raw[a + 1 :]
 
 
-@pytest.mark.parametrize("trials", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_corruptions_load_equal_or_not_at_all(tmp_path: Path, trials: int):
     tree = {
         "w": np.arange(4, dtype=np.float32),

@@ -154,6 +154,7 @@ def test_a_run_needs_positive_intervals(tmp_path):
         fit.Run(tmp_path, checkpoint_every=0)
 
 
+@pytest.mark.slow
 def test_killed_twice_and_resumed(tmp_path):
     script = Path(__file__).parents[2] / "bench" / "kill_test.py"
     command = [sys.executable, str(script), "--fit"]

@@ -80,7 +80,10 @@ def single(values):
 # ---- evidence and its gap ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=[families.DiagGaussian, families.FullGaussian])
+@pytest.fixture(
+    scope="module",
+    params=[families.DiagGaussian, pytest.param(families.FullGaussian, marks=pytest.mark.slow)],
+)
 def measured(request):
     case = Linear(request.param)
     data = case.draw(40)

@@ -260,6 +260,7 @@ def test_em_ends_where_the_gradient_of_the_evidence_vanishes_and_gradient_ascent
     assert abs(value - fitted.history.bound[-1]) < 0.05  # nats a sequence of 30 steps
 
 
+@pytest.mark.slow
 def test_both_engines_give_one_model():
     x, u = _data(num=3, steps=20)
     rng = np.random.default_rng(7)

@@ -107,6 +107,7 @@ def test_at_the_exact_posterior_the_bound_is_the_evidence_draw_by_draw():
     assert not log_q[1, :, 2:].any()
 
 
+@pytest.mark.slow
 def test_the_gap_of_the_exact_posterior_is_zero_and_flat_ones_lose():
     effort = diagnose.Effort(steps=200, samples=64, draws=4)
     gap = diagnose.gap(exact(), data(), key=KEY, split="train", effort=effort)

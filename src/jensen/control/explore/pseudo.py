@@ -31,8 +31,7 @@ def pseudo_count(log_before: Scalar, log_after: Scalar) -> Scalar:
         N̂ ≥ 0, at most ``MOST``.
 
     Example:
-        >>> import math
-        >>> round(float(pseudo_count(math.log(3 / 10), math.log(4 / 11))), 4)
+        >>> round(float(pseudo_count(jnp.log(3 / 10), jnp.log(4 / 11))), 4)
         3.0
     """
     left = -jnp.expm1(jnp.minimum(log_after, 0.0))
