@@ -48,6 +48,13 @@ def test_without_optimism_a_bonus_on_what_was_tried_hides_what_was_not():
         assert (found[way] == 8).all(), way
 
 
+def test_runs_of_a_bonus_that_begins_at_random_are_independent():
+    seen = explore.study(chain(4), "disagreement", 1, horizon=4, runs=3, key=KEY)
+    assert seen.bonus is not None
+    untried = seen.visits.sum(0) == 0
+    assert untried.any() and (np.ptp(seen.bonus[:, untried], axis=0) > 1e-3).all()
+
+
 def test_values_learnt_backwards_are_the_best_ones():
     """Learnt from random actions: Q against value iteration of the same tables."""
     from jensen.algorithms.mdp import value_iteration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -126,13 +127,14 @@ def study(
     long = 10 * horizon
     limit = long * (max(float(rewards.max()), 0.0) + scale)
     to_bonus, to_runs = jax.random.split(key)
-    learner, bonus = by_name(
-        method, world, Outcomes.of(mdp), scale=scale, limit=limit, rate=learning_rate, key=to_bonus
-    )
+    named = partial(by_name, method, world, Outcomes.of(mdp), scale=scale, limit=limit, rate=learning_rate)
+    learner, _ = named(key=to_bonus)
+    # a bonus that begins at random begins anew in every run
+    bonuses = eqx.filter_vmap(lambda key: named(key=key)[1])(jax.random.split(to_bonus, runs))
     # values do not know when the horizon comes: without a discount they would grow for ever
     learner = eqx.tree_at(lambda learner: learner.discount, learner, jnp.asarray(1 - 1 / long))
     keys = jax.random.split(to_runs, runs)
-    returns, covered, visits, ahead = _run(world, learner, bonus, episodes, keys)
+    returns, covered, visits, ahead = _run(world, learner, bonuses, episodes, keys)
     return Study(np.asarray(returns), np.asarray(covered), np.asarray(visits), _host(ahead))
 
 
@@ -207,13 +209,13 @@ def episodes_to_solve(
 
 @eqx.filter_jit
 def _run(
-    world: Enumerated, learner: QLearner, bonus: Foresees | None, episodes: int, keys: Array
+    world: Enumerated, learner: QLearner, bonuses: Foresees | None, episodes: int, keys: Array
 ) -> tuple[Array, Array, Array, Array | None]:
-    def one(key: PRNGKey) -> tuple[Array, Array, Array, Array | None]:
+    def one(bonus: Foresees | None, key: PRNGKey) -> tuple[Array, Array, Array, Array | None]:
         learnt = learn(world, learner, bonus, episodes, key=key)
         return learnt.returns, learnt.covered, learnt.visits, _table(learnt.bonus, world)
 
-    return jax.vmap(one)(keys)
+    return eqx.filter_vmap(one)(bonuses, keys)
 
 
 def _table(bonus: object, world: Enumerated) -> Float[Array, "s a"] | None:
