@@ -150,6 +150,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 SMALL = ["--epochs", "2", "--widths", "8", "--latent", "2"]
 
 
+@pytest.mark.slow
 def test_vae_of_the_digits(here: Path, hasty: None, capsys: pytest.CaptureFixture[str]):
     assert main(["fit", "vae", "digits", *SMALL]) == 0
     out = capsys.readouterr().out

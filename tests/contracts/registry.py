@@ -218,7 +218,10 @@ MORE_MODELS = {
 LIKE_ANOTHER = {
     "EmbedToControl",
     "StudentMixture",
+    "Gaussian",
     "FactorAnalysis",
+    "LinearGaussianSSM",
+    "NeuralStateSpace",
     "ProbabilisticPCA",
     "Decoder(Hierarchical)",
     "EpisodeDecoder",

@@ -231,6 +231,7 @@ def table() -> ActorCritic:
     return ActorCritic(CategoricalNet(1, 2, 3, net=odds, key=KEY), critic(np.zeros(3), 0.0, 3), Score())
 
 
+@pytest.mark.slow
 def test_is_resumed_to_the_same_bits(tmp_path: Path, learnt: Imagined):
     class Stops:
         def log(self, step: int, values: dict[str, float]) -> None:

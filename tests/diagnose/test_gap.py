@@ -83,6 +83,7 @@ def test_a_narrow_encoder_shows_as_amortization_and_not_as_approximation(linear)
     assert gap.approximation.value == pytest.approx(case.family_loss, rel=0.03)
 
 
+@pytest.mark.slow
 def test_the_full_family_loses_nothing_by_approximation(linear):
     case = linear(0, 64, 16, family="full")
     gap = diagnose.gap(case.inference, case.draw(40, 0), key=KEY, effort=LIGHT)

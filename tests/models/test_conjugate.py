@@ -211,6 +211,7 @@ def test_topics_agree_with_scikit_learn_and_are_found(topics):
     assert (use.score(topics, held, num_samples=4) < -20).all()
 
 
+@pytest.mark.slow
 def test_the_chain_finds_two_states_and_its_bound_lies_below_the_evidence(chain):
     hmm = chain.model.expected(chain.inference.posterior.factors)
     used = np.abs(hmm.emission_parameters["means"][:, 0][:, None] - [0, 6]).min(1) < 0.5

@@ -37,7 +37,7 @@ def fitted(task, family, steps):
     )
 
 
-@pytest.mark.parametrize("name", ["kidscore_interaction", "arK"])
+@pytest.mark.parametrize("name", ["kidscore_interaction", pytest.param("arK", marks=pytest.mark.slow)])
 def test_regressions_in_the_full_family(densities, name):
     """The mode alone misses the mean of the noise's scale by 0.15 to 0.4 standard deviations."""
     task = densities.problem(name)

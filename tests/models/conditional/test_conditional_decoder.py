@@ -238,6 +238,7 @@ def test_an_episode_may_have_layers_of_latents():
     assert np.isfinite(model.log_joint(z, Datum(jnp.zeros((5, 1)), states)))
 
 
+@pytest.mark.slow
 def test_evidence_of_linear_episodes_is_bracketed():
     """a_t = z + B s_t + noise: the steps of a unit are one Gaussian, of as many entries as there are steps."""
     inference = episodic(widths=())

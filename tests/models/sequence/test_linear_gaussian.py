@@ -284,6 +284,7 @@ def test_both_engines_give_one_model():
         LinearGaussianSSM(LATENT, D, engine="paralel", key=KEY)
 
 
+@pytest.mark.slow
 def test_a_start_from_data_is_near_and_short_data_are_survived():
     x, u = _data(num=12, steps=40)
     fitted = fit.em(LinearGaussianSSM(LATENT, D, U, key=KEY), fit.Data(x, cond=u), steps=30)
