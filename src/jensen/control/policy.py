@@ -225,18 +225,14 @@ class ModelPolicy(Policy):
         Raises:
             InputError: A number that is not positive, or a mask that does not fit.
         """
-        if num_envs is not None and num_envs < 1:
-            raise InputError(f"reset: num_envs is {num_envs}; it must be at least 1")
+        mask = checked_reset(num_envs, mask, None if self._course is None else len(self._course.age))
         self._keys, key = jax.random.split(self._keys)
         if mask is None:
             self._num, self._clock = num_envs, 0
             self._course = self._begun(key, np.zeros((num_envs or 1, self._width), np.float32))
-            return
-        mask = np.asarray(mask, bool)
-        if self._course is None or mask.shape != (len(self._course.age),):
-            count = "none" if self._course is None else len(self._course.age)
-            raise InputError(f"reset: mask has shape {mask.shape}, but {count} environments are under way")
-        self._course = self._restarted(key, self._course, mask)
+        else:
+            assert self._course is not None  # a mask fits only what is under way
+            self._course = self._restarted(key, self._course, mask)
 
     def select_action(self, observation: Any) -> Any:
         """Return the next action, (S,) to one action, or (N, S) to N after ``reset(num_envs=N)``.
@@ -296,6 +292,28 @@ class ModelPolicy(Policy):
         states = states if self._num is not None else states[None]
         _check_finite(states, who, self._clock)
         return states
+
+
+def checked_reset(num_envs: int | None, mask: Any, under_way: int | None) -> np.ndarray | None:
+    """Return the mask of a reset; None where all environments begin.
+
+    Args:
+        num_envs: As in ``Policy.reset``.
+        mask: Likewise.
+        under_way: Environments that are; None before the first reset.
+
+    Raises:
+        InputError: A number that is not positive, or a mask that does not fit.
+    """
+    if num_envs is not None and num_envs < 1:
+        raise InputError(f"reset: num_envs is {num_envs}; it must be at least 1")
+    if mask is None:
+        return None
+    mask = np.asarray(mask, bool)
+    if mask.shape != (under_way,):
+        count = "none" if under_way is None else under_way
+        raise InputError(f"reset: mask has shape {mask.shape}, but {count} environments are under way")
+    return mask
 
 
 def renewed(mask: Bool[Array, "n"], new: PyTree, old: PyTree) -> PyTree:

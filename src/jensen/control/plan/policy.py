@@ -15,7 +15,7 @@ import numpy as np
 from jensen.control.plan.base import AbstractSearch, Plan, Value
 from jensen.control.plan.sampled import CEM
 from jensen.control.plan.sequences import AbstractSequences, sequences_in
-from jensen.control.policy import Policy
+from jensen.control.policy import Policy, checked_reset
 from jensen.control.spaces import ActionSpace, action_space
 from jensen.control.worlds import ModelWorld, ObservedWorld
 from jensen.errors import InputError, check_key
@@ -158,18 +158,14 @@ class Planner(Policy):
         Raises:
             InputError: A number that is not positive, or a mask that does not fit.
         """
-        if num_envs is not None and num_envs < 1:
-            raise InputError(f"reset: num_envs is {num_envs}; it must be at least 1")
+        mask = checked_reset(num_envs, mask, None if self._course is None else len(self._course.bits))
         self._keys, key = jax.random.split(self._keys)
         if mask is None:
             self._num, self._clock = num_envs, 0
             self._course = begun(self.world, self.settings, key, num_envs or 1)
-            return
-        mask = np.asarray(mask, bool)
-        if self._course is None or mask.shape != (len(self._course.bits),):
-            count = "none" if self._course is None else len(self._course.bits)
-            raise InputError(f"reset: mask has shape {mask.shape}, but {count} environments are under way")
-        self._course = _restarted(self.world, self.settings, key, self._course, mask)
+        else:
+            assert self._course is not None  # a mask fits only what is under way
+            self._course = _restarted(self.world, self.settings, key, self._course, mask)
 
     def select_action(self, observation: Any) -> Any:
         """Plan, and return the first action: one, or N after ``reset(num_envs=N)``.

@@ -11,12 +11,12 @@ import numpy as np
 
 from jensen.core import Datum, HasExactPosterior, HasLatentDim
 from jensen.dist import AbstractDistribution, Categorical
-from jensen.errors import InputError
 from jensen.models.static.components import AbstractComponents
 from jensen.models.static.covariance import VARIANCE_FLOOR, AbstractCovariance
 from jensen.models.static.framed import AbstractGaussianModel, frame_of, in_units, standardized
 from jensen.models.static.start import RIDGE, check_rows, k_means, pooled_covariance, weights_of
 from jensen.models.static.structures import any_covariance
+from jensen.models.static.weights import shares
 from jensen.nets import Frame
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar
 
@@ -48,9 +48,7 @@ class AbstractMixture(AbstractGaussianModel, HasLatentDim, HasExactPosterior):
     @property
     def weights(self) -> np.ndarray:
         """Probabilities of the components, (K,), float64."""
-        logits = np.asarray(self.logits, np.float64)
-        weights = np.exp(logits - logits.max())
-        return weights / weights.sum()
+        return shares(self.logits)
 
     @property
     def means(self) -> np.ndarray:
@@ -137,17 +135,3 @@ class AbstractMixture(AbstractGaussianModel, HasLatentDim, HasExactPosterior):
             self,
             (logits, components, frame, True),
         )
-
-
-def checked_parameters(weights: Any, means: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return given weights, scaled to sum to one, and means, in float64.
-
-    Raises:
-        InputError: If shapes disagree or a weight is not positive.
-    """
-    weights, means = np.asarray(weights, np.float64), np.asarray(means, np.float64)
-    if means.ndim != 2 or weights.shape != means.shape[:1]:
-        raise InputError(f"weights have shape {weights.shape} and means {means.shape}; give (K,) and (K, D)")
-    if not (weights > 0).all():
-        raise InputError("weights must be positive: leave out a component that has none")
-    return weights / weights.sum(), means

@@ -25,6 +25,7 @@ from jensen.errors import InputError, check_key
 from jensen.models.likelihoods import Bernoulli
 from jensen.models.static.components import EMPTY
 from jensen.models.static.start import check_rows, k_means, weights_of
+from jensen.models.static.weights import checked_weights, shares
 from jensen.nets import column_means
 from jensen.nets import trainable as all_trainable
 from jensen.typing import Array, Float, Int, PRNGKey, PyTree, Scalar
@@ -104,13 +105,7 @@ class BernoulliMixture(
         Raises:
             InputError: If shapes disagree or a number is out of range.
         """
-        weights, probs = np.asarray(weights, np.float64), np.asarray(probs, np.float64)
-        if probs.ndim != 2 or weights.shape != probs.shape[:1]:
-            raise InputError(
-                f"weights have shape {weights.shape} and probs {probs.shape}; give (K,) and (K, D)"
-            )
-        if not (weights > 0).all():
-            raise InputError("weights must be positive: leave out a component that has none")
+        weights, probs = checked_weights(weights, probs, "probs")
         if not ((probs > 0) & (probs < 1)).all():
             raise InputError("probs must lie strictly between 0 and 1")
         new = cls(*probs.shape, min_prob=min_prob, key=jax.random.key(0))
@@ -119,9 +114,7 @@ class BernoulliMixture(
     @property
     def weights(self) -> np.ndarray:
         """Probabilities of the components, (K,), float64."""
-        logits = np.asarray(self.logits, np.float64)
-        weights = np.exp(logits - logits.max())
-        return weights / weights.sum()
+        return shares(self.logits)
 
     @property
     def probs(self) -> np.ndarray:

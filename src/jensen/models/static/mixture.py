@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.errors import InputError, check_key
-from jensen.models.static.abstract_mixture import AbstractMixture, checked_parameters
+from jensen.models.static.abstract_mixture import AbstractMixture
 from jensen.models.static.components import Components
 from jensen.models.static.covariance import AbstractCovariance
 from jensen.models.static.given import given
 from jensen.models.static.structures import named
+from jensen.models.static.weights import checked_weights
 from jensen.nets import Frame
 from jensen.typing import Array, Float, PRNGKey
 
@@ -80,7 +81,7 @@ class GaussianMixture(AbstractMixture):
         Raises:
             InputError: If shapes disagree, a weight is not positive or a covariance not positive definite.
         """
-        weights, means = checked_parameters(weights, means)
+        weights, means = checked_weights(weights, means, "means")
         components, frame = given(weights, means, covariances, named(covariance))
         new = cls(*means.shape, covariance=covariance, key=jax.random.key(0))
         return new.started(weights, components, frame)

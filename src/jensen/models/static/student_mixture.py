@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.errors import InputError, check_key
-from jensen.models.static.abstract_mixture import AbstractMixture, checked_parameters
+from jensen.models.static.abstract_mixture import AbstractMixture
 from jensen.models.static.covariance import AbstractCovariance
 from jensen.models.static.given import given
 from jensen.models.static.structures import named
 from jensen.models.static.student_components import LEAST_DF, MOST_DF, StudentComponents
+from jensen.models.static.weights import checked_weights
 from jensen.nets import Frame
 from jensen.typing import Array, Float, PRNGKey
 
@@ -100,7 +101,7 @@ class StudentMixture(AbstractMixture):
         Raises:
             InputError: If shapes disagree, a number is out of range or a matrix not positive definite.
         """
-        weights, means = checked_parameters(weights, means)
+        weights, means = checked_weights(weights, means, "means")
         df = np.asarray(df, np.float64)
         if df.shape not in ((), weights.shape) or not ((df >= LEAST_DF) & (df <= MOST_DF)).all():
             raise InputError(f"df is {df}; give one or (K,) numbers in [{LEAST_DF:g}, {MOST_DF:g}]")
