@@ -157,6 +157,30 @@ def test_the_mean_of_linear_gains_is_what_was_foreseen():
     assert foreseen == pytest.approx(norm(0, spread).entropy() - norm(0, 0.5).entropy(), rel=1e-3)
 
 
+def test_a_linear_belief_stays_a_belief_after_many_rows_far_from_zero():
+    """300,000 rows about 100, nearly collinear: summed in float32, Λ is no longer positive definite."""
+    rng = np.random.default_rng(6)
+    size, matrix = 30_000, np.array([[0.5, 0.2], [0.1, 0.7]])
+    belief = explore.LinearGain(explore.affine, 4, data_dim=2, noise=0.3)
+    precision, moment = np.eye(4), np.zeros((4, 2))
+    for _ in range(10):
+        seen, action = 100 + 1e-3 * rng.normal(size=(size, 2)), rng.normal(size=(size, 1))
+        after = seen @ matrix + 0.3 * rng.normal(size=(size, 2))
+        parts = [np.asarray(part, np.float32) for part in (seen, action, after)]
+        belief = belief.update(Transitions(*parts), key=KEY)
+        phi = np.concatenate([np.ones((size, 1)), *parts[:2]], 1)
+        precision, moment = precision + phi.T @ phi, moment + phi.T @ parts[2].astype(np.float64)
+    phi = np.array([1.0, 100.001, 99.999, 0.5], np.float32).astype(np.float64)
+    spread = phi @ np.linalg.solve(precision, phi)
+    found = belief.ahead(jnp.asarray(phi[1:3]), jnp.asarray(phi[3:]))
+    assert float(found) == pytest.approx(np.log1p(spread), rel=0.02)
+    np.testing.assert_allclose(
+        phi @ np.linalg.solve(precision, moment),
+        belief.white.T @ belief._whitened(jnp.asarray(phi)),
+        rtol=1e-4,
+    )
+
+
 def test_second_order_gain_tends_to_the_divergence_as_the_step_shrinks():
     rng = np.random.default_rng(3)
     q = DiagGaussian(jnp.asarray(rng.normal(size=6)), jnp.asarray(np.exp(rng.normal(size=6))))

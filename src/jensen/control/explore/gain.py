@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import digamma
 
-from jensen.algorithms.linalg import cholesky, solve_lower
+from jensen.algorithms.linalg import qr, solve_lower
 from jensen.control.explore.checks import at_least, positive
 from jensen.control.explore.transitions import Foresees, Transitions
 from jensen.errors import InputError
@@ -108,6 +108,9 @@ class LinearGain(InformationGain):
     With κ = φᵀ Λ⁻¹ φ, e the residual and D outputs, a transition tells
     ½ [D log(1 + κ) − D κ/(1 + κ) + |e|² κ / (σ (1 + κ))²], and an action ½ D log(1 + κ) on average.
 
+    Kept are R and R⁻ᵀ B, Λ = Rᵀ R and B = Φᵀ O': rows are folded in by a QR factorization, and Λ, whose
+    condition number is the square of R's, is never summed. In float32 that holds for 10⁶ rows and more.
+
     Args:
         features: (o, a) to φ, (F,); ``affine`` is the linear one.
         num_features: F.
@@ -126,8 +129,8 @@ class LinearGain(InformationGain):
     """
 
     features: Callable[[Array, Array], Array]
-    precision: Float[Array, "f f"]
-    moment: Float[Array, "f d"]
+    root: Float[Array, "f f"]
+    white: Float[Array, "f d"]
     noise: float
 
     def __init__(
@@ -142,35 +145,46 @@ class LinearGain(InformationGain):
         at_least("LinearGain", 1, num_features=num_features, data_dim=data_dim)
         positive("LinearGain", noise=noise, prior_scale=prior_scale)
         self.features = features
-        self.precision = jnp.eye(num_features) / prior_scale**2
-        self.moment = jnp.zeros((num_features, data_dim))
+        self.root = jnp.eye(num_features) / prior_scale
+        self.white = jnp.zeros((num_features, data_dim))
         self.noise = noise
+
+    @property
+    def precision(self) -> Float[Array, "f f"]:
+        """Λ = Rᵀ R, in units of 1/σ²."""
+        return self.root.T @ self.root
+
+    @property
+    def moment(self) -> Float[Array, "f d"]:
+        """B, the sum of φ o'ᵀ; Λ⁻¹ B is the mean of W."""
+        return self.root.T @ self.white
 
     def gain(self, observation: Array, action: Array, after: Array) -> Scalar:
         """Return the gain of one transition."""
-        white, centre = self._whitened(self.features(observation, action))
+        white = self._whitened(self.features(observation, action))
         spread = white @ white
-        error = (after - white @ centre) / self.noise
+        error = (after - white @ self.white) / self.noise
         moved = (error @ error) * spread / (1 + spread) ** 2
         return 0.5 * (len(after) * (jnp.log1p(spread) - spread / (1 + spread)) + moved)
 
     def ahead(self, observation: Array, action: Array) -> Scalar:
         """Return ½ D log(1 + κ)."""
-        white, _ = self._whitened(self.features(observation, action))
-        return 0.5 * self.moment.shape[1] * jnp.log1p(white @ white)
+        white = self._whitened(self.features(observation, action))
+        return 0.5 * self.white.shape[1] * jnp.log1p(white @ white)
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> LinearGain:
-        """Add the rows' second moments."""
+        """Fold the rows in."""
         seen, action, after = (jnp.asarray(part, jnp.float32) for part in transitions[:3])
-        phi = jax.vmap(self.features)(seen, action)
-        weighed = transitions.happened[:, None] * phi
-        new = (self.precision + weighed.T @ phi, self.moment + weighed.T @ after)
-        return eqx.tree_at(lambda b: (b.precision, b.moment), self, new)
+        each = jnp.sqrt(transitions.happened)[:, None]
+        rows = each * jnp.concatenate([jax.vmap(self.features)(seen, action), after], 1)
+        below = jnp.zeros((self.white.shape[1], rows.shape[1]))  # at least as many rows as columns
+        upper = qr(jnp.concatenate([jnp.concatenate([self.root, self.white], 1), rows, below]))[1]
+        size = len(self.root)
+        return eqx.tree_at(lambda b: (b.root, b.white), self, (upper[:size, :size], upper[:size, size:]))
 
-    def _whitened(self, phi: Float[Array, "f"]) -> tuple[Float[Array, "f"], Float[Array, "f d"]]:
-        """Return L⁻¹ φ and L⁻¹ B, Λ = L Lᵀ: their product is φᵀ Λ⁻¹ B."""
-        white = solve_lower(cholesky(self.precision), jnp.concatenate([phi[:, None], self.moment], 1))
-        return white[:, 0], white[:, 1:]
+    def _whitened(self, phi: Float[Array, "f"]) -> Float[Array, "f"]:
+        """Return R⁻ᵀ φ: its product with R⁻ᵀ B is φᵀ Λ⁻¹ B."""
+        return solve_lower(self.root.T, phi[:, None])[:, 0]
 
 
 def affine(observation: Array, action: Array) -> Float[Array, "f"]:
