@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.control import ActorCritic, BoxActions, DiscreteActions, Imagined, Pathwise, Score, imagine
-from jensen.control.actors import default_actor, default_critic
+from jensen.control.imagine.actors import default_actor, default_critic
 from jensen.core import AbstractWorld, Moved
 from jensen.envs import CartPoleSwingUp
 

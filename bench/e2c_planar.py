@@ -34,7 +34,7 @@ import jensen as jn
 from jensen import families, fit, gradients, models, objectives, posteriors
 from jensen.algorithms.ilqr import Problem, ilqr
 from jensen.control import bootstrap, interquartile_mean, wilson
-from jensen.control.goals import encoded
+from jensen.control.worlds.goals import encoded
 from jensen.envs import planar
 from jensen.models.sequence.transitions import LocallyLinear
 from jensen.posteriors.open_loop import OpenLoop

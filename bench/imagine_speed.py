@@ -35,10 +35,10 @@ def jensen_run() -> Run:
 
     import jensen as jn
     from jensen.control import BoxActions, ModelWorld
-    from jensen.control.imagine_fit import climb
-    from jensen.control.imagine_loss import Learner, Settings, imagined
-    from jensen.control.imagine_start import begun
-    from jensen.control.worlds import Latent
+    from jensen.control.imagine.climb import climb
+    from jensen.control.imagine.loss import Learner, Settings, imagined
+    from jensen.control.imagine.start import begun
+    from jensen.control.worlds.base import Latent
 
     key, gaussian = jax.random.key(0), jn.families.DiagGaussian(STOCH)
     reward = jn.models.likelihoods.Gaussian(1)

@@ -26,9 +26,9 @@ import numpy as np
 from jensen import envs
 from jensen.algorithms.mdp import MDP
 from jensen.control import irl
+from jensen.control.policies.tabular import sample_episodes
 from jensen.control.soft import earned, soft_control
 from jensen.control.statistics import bootstrap
-from jensen.control.tabular import sample_episodes
 
 HORIZON, TEMPERATURE, PRIOR = 8, 1.0, 10.0
 DEMONSTRATIONS = (5, 10, 30, 100)

@@ -25,9 +25,9 @@ import numpy as np
 
 from jensen.algorithms.mdp import MDP
 from jensen.control import irl
+from jensen.control.policies.tabular import sample_episodes
 from jensen.control.soft import earned, soft_control
 from jensen.control.statistics import bootstrap
-from jensen.control.tabular import sample_episodes
 from jensen.datasets import Episodes
 
 STATES, ACTIONS, LONGEST, DISCOUNT = 50, 8, 51, 0.9

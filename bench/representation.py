@@ -202,7 +202,7 @@ def learned(
     from stable_baselines3.common.evaluation import evaluate_policy
     from stable_baselines3.common.monitor import Monitor
 
-    from jensen.control.represent_env import EncodedObservation
+    from jensen.control.represent.wrappers import EncodedObservation
 
     torch.set_num_threads(1)
 

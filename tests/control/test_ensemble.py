@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jensen.control import DiscreteActions, Ensemble, MixturePolicy
-from jensen.control.ensemble import execute, no_plans, push
+from jensen.control.policies.ensemble import execute, no_plans, push
 from jensen.errors import InputError
 from jensen.models import CategoricalNet
 

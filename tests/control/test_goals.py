@@ -12,9 +12,9 @@ import pytest
 import jensen as jn
 from jensen import families, gradients, models, objectives, posteriors
 from jensen.control import BoxActions, Planner
-from jensen.control.goals import GoalWorld
 from jensen.control.plan import ILQR, BoxSequences, ChoiceSequences
 from jensen.control.plan.base import mean_return
+from jensen.control.worlds.goals import GoalWorld
 from jensen.core import AbstractWorld, Moved
 from jensen.errors import InputError
 

@@ -15,12 +15,12 @@ import jensen as jn
 from jensen.algorithms import mdp as tables
 from jensen.algorithms import soft_bellman
 from jensen.algorithms.mdp import MDP
-from jensen.control.actors import Pathwise, Score
 from jensen.control.explore.tabular import TableWorld
-from jensen.control.imagine import Imagined, imagine, load_imagined
-from jensen.control.imagine_fit import climb
-from jensen.control.imagine_loss import ActorCritic, Learner, Settings
-from jensen.control.imagine_start import begun
+from jensen.control.imagine.actors import Pathwise, Score
+from jensen.control.imagine.climb import climb
+from jensen.control.imagine.learning import Imagined, imagine, load_imagined
+from jensen.control.imagine.loss import ActorCritic, Learner, Settings
+from jensen.control.imagine.start import begun
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions
 from jensen.core import AbstractWorld, Moved
 from jensen.errors import CombinationError, InputError, NonFiniteError

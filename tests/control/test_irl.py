@@ -16,8 +16,8 @@ import pytest
 from jensen import fit
 from jensen.algorithms.mdp import MDP
 from jensen.control import irl
+from jensen.control.policies.tabular import sample_episodes
 from jensen.control.soft import soft_control
-from jensen.control.tabular import sample_episodes
 from jensen.core import Datum
 from jensen.datasets import Episodes
 from jensen.errors import InputError, JensenWarning

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import jensen as jn
 from jensen.control import BoxActions, Episode, Replay, collect, record
-from jensen.control.replay_episode import recorded
+from jensen.control.replay.episode import recorded
 from jensen.errors import CorruptRunError, InputError
 from jensen.models.likelihoods import Bernoulli, Gaussian
 
@@ -154,21 +154,21 @@ def test_an_interrupted_write_loses_nothing(tmp_path: Path, monkeypatch: pytest.
     folder = tmp_path / "kept"
     replay = Replay(CHOICE, folder=folder, spill=10**6).extend(told(i, 4, terminated=True) for i in range(3))
     replay.flush()
-    from jensen.control import replay_shards
+    from jensen.control.replay import shards
 
-    written = replay_shards.move
+    written = shards.move
 
     def full(source: Path, target: Path) -> None:
         raise InputError("the disk is full")
 
-    monkeypatch.setattr(replay_shards, "move", full)
+    monkeypatch.setattr(shards, "move", full)
     replay.append(told(3, 4, terminated=False))
     with pytest.raises(InputError, match="full"):
         replay.flush()
     assert (
         len(Replay(folder=folder)) == 3 and len(replay) == 4 and same(replay[3], told(3, 4, terminated=False))
     )
-    monkeypatch.setattr(replay_shards, "move", written)
+    monkeypatch.setattr(shards, "move", written)
     (folder / ".shard-00000001.77.tmp").mkdir()  # as a kill leaves it
     (folder / ".shard-00000001.77.tmp" / "actions.npy").write_bytes(b"half")
     replay.flush()

@@ -16,8 +16,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import jensen as jn
 from jensen.control import EncodedObservation, EncodedVectorObservation, Refresh, Replay, Representation
-from jensen.control.replay_layout import Layout
-from jensen.control.represent import BeliefEncoder, LatentEncoder, Shown
+from jensen.control.replay.layout import Layout
+from jensen.control.represent.encoders import BeliefEncoder, LatentEncoder, Shown
 from jensen.errors import InputError
 
 KEY = jax.random.key(0)

@@ -11,8 +11,8 @@ import pytest
 
 from jensen.algorithms import soft_bellman
 from jensen.algorithms.mdp import MDP
+from jensen.control.policies.tabular import TabularPolicy, sample_episodes, state_codes
 from jensen.control.soft import earned, soft_control, visited
-from jensen.control.tabular import TabularPolicy, sample_episodes, state_codes
 from jensen.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "algorithms"))

@@ -263,6 +263,6 @@ def test_what_has_no_layers_is_refused():
         inference("BottomUp", objectives.ELBO(kl="analytic"))
     with pytest.raises(InputError, match="two or more"):
         models.priors.Hierarchical((3,), key=KEY)
-    with pytest.raises(InputError, match="at least one latent"):
+    with pytest.raises(InputError, match="positive whole numbers"):
         models.priors.Ladder((3, 0), key=KEY)
     assert isinstance(layered.prior_of(None), dist.TopDownGaussian)

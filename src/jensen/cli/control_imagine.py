@@ -65,7 +65,7 @@ class Imagine:
 
 def _outcome(work: Work, place: Place, found: Learned, actor: Imagined, acted: Episodes) -> Outcome:
     from jensen import control
-    from jensen.control.worlds import ModelWorld
+    from jensen.control.worlds.model import ModelWorld
     from jensen.report import control as pages
     from jensen.report import facts
 

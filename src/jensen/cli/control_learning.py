@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jensen.cli.control import Work
     from jensen.control import Learned, Replay
     from jensen.control.spaces import ActionSpace
-    from jensen.control.worlds import ModelWorld
+    from jensen.control.worlds.model import ModelWorld
     from jensen.core import Inference
     from jensen.datasets import Episodes
     from jensen.fit import Fitted
@@ -86,7 +86,7 @@ def world_model(place: Place, options: dict[str, Any]) -> Inference:
     import jax
 
     import jensen as jn
-    from jensen.control.replay_data import width_of
+    from jensen.control.replay.data import width_of
     from jensen.models import likelihoods
 
     pictures = place.size >= PICTURE
@@ -156,7 +156,7 @@ def given_world(work: Work) -> Fitted:
     from pathlib import Path
 
     from jensen import fit
-    from jensen.control.worlds import ModelWorld
+    from jensen.control.worlds.model import ModelWorld
 
     folder = Path(work.options["world"]).expanduser()
     if not (folder / "model.json").exists():
@@ -169,7 +169,7 @@ def given_world(work: Work) -> Fitted:
 def by_chance(work: Work, place: Place, count: int) -> Episodes:
     """Return episodes of random actions from the starts that are acted from."""
     from jensen import control
-    from jensen.control.uniform import UniformPolicy
+    from jensen.control.policies.uniform import UniformPolicy
 
     seed = work.options["seed"]
     return control.record(opened(work), UniformPolicy(place.space, seed=seed), count, seed=seed)
@@ -199,7 +199,7 @@ def _watched(
     import jax
     import jax.numpy as jnp
 
-    from jensen.control.replay_data import entered
+    from jensen.control.replay.data import entered
 
     rows = jnp.asarray(entered(space, acts))
     before = jnp.concatenate([jnp.zeros_like(rows[:1]), rows])

@@ -49,7 +49,7 @@ class Plan:
         import jax
 
         from jensen import control
-        from jensen.control.worlds import ModelWorld
+        from jensen.control.worlds.model import ModelWorld
 
         place, options = surveyed(work), work.options
         found: Learned | None = None
@@ -89,7 +89,7 @@ def _outcome(
     work: Work, place: Place, policy: Planner, foresight: Foresight, found: Learned | None
 ) -> Outcome:
     from jensen import control
-    from jensen.control.worlds import ModelWorld
+    from jensen.control.worlds.model import ModelWorld
     from jensen.report import control as pages
 
     chance = by_chance(work, place, len(foresight.episodes))

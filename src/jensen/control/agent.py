@@ -12,12 +12,12 @@ import jax
 import numpy as np
 
 from jensen import fit
-from jensen.control.collect import collect
+from jensen.control.collect.episodes import collect
 from jensen.control.plan import CEM, AbstractSearch, AbstractStarts, Planner
-from jensen.control.policy import Policy
-from jensen.control.replay import Replay
-from jensen.control.replay_data import HEADS
-from jensen.control.worlds import ModelWorld
+from jensen.control.policies.base import Policy
+from jensen.control.replay.buffer import Replay
+from jensen.control.replay.data import HEADS
+from jensen.control.worlds.model import ModelWorld
 from jensen.core import Inference
 from jensen.errors import InputError, check_key
 from jensen.fit.files import make_folder, write_atomically

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from jensen.control.collect.record import record
 from jensen.control.imitation import Imitation
-from jensen.control.policy import Policy
-from jensen.control.rollouts import record
+from jensen.control.policies.base import Policy
 from jensen.control.statistics import Interval, divergence, entropy, wilson
 from jensen.datasets import Episodes
 from jensen.errors import InputError

@@ -11,8 +11,8 @@ from typing import Any
 
 import jax
 
-from jensen.control.policies import LatentPolicy, MixturePolicy
-from jensen.control.policy import ModelPolicy
+from jensen.control.policies.engine import ModelPolicy
+from jensen.control.policies.fitted import LatentPolicy, MixturePolicy
 from jensen.control.recipes import Settings, layout, recipe
 from jensen.control.spaces import ActionSpace, action_space, demonstrated, space_from
 from jensen.core import Inference

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jensen.control.policies import HOLDS
+from jensen.control.policies.fitted import HOLDS
 from jensen.control.spaces import ActionSpace, DiscreteActions
 from jensen.core import Inference
 from jensen.datasets import Episodes

@@ -14,7 +14,7 @@ from jensen.algorithms import mdp as tables
 from jensen.algorithms import soft_bellman
 from jensen.algorithms.mdp import MDP
 from jensen.algorithms.soft_bellman import Soft
-from jensen.control.tabular import TabularPolicy
+from jensen.control.policies.tabular import TabularPolicy
 from jensen.errors import InputError, nearest
 from jensen.typing import Float
 

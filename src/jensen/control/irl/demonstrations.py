@@ -11,8 +11,8 @@ import numpy as np
 
 from jensen.algorithms import mdp as tables
 from jensen.algorithms.mdp import MDP
+from jensen.control.policies.tabular import state_codes
 from jensen.control.soft import check_control
-from jensen.control.tabular import state_codes
 from jensen.datasets import Episodes, load_episodes
 from jensen.errors import InputError
 from jensen.fit import Data

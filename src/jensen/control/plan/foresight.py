@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from jensen.control.collect.record import COPIES, record
 from jensen.control.plan.policy import Planner
-from jensen.control.policy import Policy
-from jensen.control.rollouts import COPIES, record
+from jensen.control.policies.base import Policy
 from jensen.datasets import Episodes
 from jensen.errors import InputError
 

@@ -15,9 +15,10 @@ import numpy as np
 from jensen.control.plan.base import AbstractSearch, Plan, Value
 from jensen.control.plan.sampled import CEM
 from jensen.control.plan.sequences import AbstractSequences, sequences_in
-from jensen.control.policy import Policy, checked_reset
+from jensen.control.policies.base import Policy, checked_reset
 from jensen.control.spaces import ActionSpace, action_space
-from jensen.control.worlds import ModelWorld, ObservedWorld
+from jensen.control.worlds.base import ObservedWorld
+from jensen.control.worlds.model import ModelWorld
 from jensen.errors import InputError, check_key
 from jensen.typing import Array, Bool, Float, PRNGKey, PyTree
 

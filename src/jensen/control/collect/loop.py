@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from jensen.control.collect_envs import AbstractEnvs, EnvFailedError, Taken
-from jensen.control.policy import Policy
-from jensen.control.replay_episode import Episode, Track
+from jensen.control.collect.envs import AbstractEnvs, EnvFailedError, Taken
+from jensen.control.policies.base import Policy
+from jensen.control.replay.episode import Episode, Track
 from jensen.errors import InputError
 
 

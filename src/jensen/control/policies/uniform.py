@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jensen.control.policy import Policy
+from jensen.control.policies.base import Policy
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions, action_space
 from jensen.errors import InputError
 

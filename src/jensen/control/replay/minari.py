@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jensen.control.replay_episode import Episode
-from jensen.control.replay_layout import Layout
+from jensen.control.replay.episode import Episode
+from jensen.control.replay.layout import Layout
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions, action_space
 from jensen.datasets.episodes import joined, minari_episodes
 from jensen.errors import InputError, MissingExtraError

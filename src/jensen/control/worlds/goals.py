@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.control.worlds import ObservedWorld
+from jensen.control.worlds.base import ObservedWorld
 from jensen.core import Datum, HasMarkovLatents, Inference, Moved
 from jensen.dist import draw
 from jensen.errors import InputError

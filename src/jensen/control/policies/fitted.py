@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import Any, final
 
-from jensen.control.ensemble import Ensemble
-from jensen.control.heads import LatentHead, MixtureHead, check_choice, check_model, laws
-from jensen.control.policy import Engine, ModelPolicy
+from jensen.control.policies.engine import Engine, ModelPolicy
+from jensen.control.policies.ensemble import Ensemble
+from jensen.control.policies.heads import LatentHead, MixtureHead, check_choice, check_model, laws
 from jensen.control.spaces import ActionSpace, DiscreteActions, action_space
 from jensen.core import HoldsLatent, Inference
 from jensen.dist import CategoricalRow

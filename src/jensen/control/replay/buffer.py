@@ -7,40 +7,22 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from jensen.control import replay_data, replay_minari, replay_shards
-from jensen.control.replay_episode import Episode, recorded
-from jensen.control.replay_layout import Layout
-from jensen.control.spaces import ActionSpace, DiscreteActions, action_space, demonstrated
+from jensen.control.replay import data as sequences
+from jensen.control.replay import minari, shards
+from jensen.control.replay.episode import Episode, recorded
+from jensen.control.replay.layout import Layout
+from jensen.control.replay.steps import Steps, steps_of, valid_actions
+from jensen.control.spaces import ActionSpace, action_space, demonstrated
 from jensen.datasets import Episodes
 from jensen.errors import InputError
 from jensen.fit import Data
 
 SPILL = 2**26
 """Bytes held in memory before they are written, where there is a folder."""
-
-
-class Steps(NamedTuple):
-    """Single steps of all episodes, one after another.
-
-    Attributes:
-        observations: o_t, (M, ...).
-        actions: a_t, (M, ...).
-        rewards: r_t, (M,).
-        next_observations: o_{t+1}, (M, ...).
-        terminated: Whether the task ended the episode with this step, (M,): nothing is earned after it.
-        truncated: Whether it was cut off after this step, (M,): what follows is not known.
-    """
-
-    observations: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
-    next_observations: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
 
 
 class Replay:
@@ -242,12 +224,12 @@ class Replay:
         """
         if self.folder is None or not self._fresh:
             return
-        if not (self.folder / replay_shards.FACTS).exists():
+        if not (self.folder / shards.FACTS).exists():
             facts = {"actions": self.space.facts(), "observations": self.layout.facts(), "name": self.name}
-            replay_shards.write_facts(self.folder, facts)
+            shards.write_facts(self.folder, facts)
         fresh = list(self._episodes)[-self._fresh :]
-        path = replay_shards.write_shard(self.folder, self._next, fresh)
-        mapped = replay_shards.read_shard(path)
+        path = shards.write_shard(self.folder, self._next, fresh)
+        mapped = shards.read_shard(path)
         for _ in fresh:
             self._episodes.pop()
         self._episodes.extend(mapped)
@@ -258,22 +240,22 @@ class Replay:
     def to_data(
         self,
         *,
-        heads: Sequence[str] = replay_data.HEADS,
+        heads: Sequence[str] = sequences.HEADS,
         packed: int | None = None,
         rows: Iterable[int] | None = None,
     ) -> Data:
-        """Return the episodes as sequences for models; see ``jensen.control.replay_data.to_data``."""
+        """Return the episodes as sequences for models; see ``jensen.control.replay.data.to_data``."""
         picked = list(self._episodes) if rows is None else [self._episodes[int(i)] for i in rows]
         if not picked:
             raise InputError(f"{self.name}: no episodes; there is nothing to learn from")
-        return replay_data.to_data(picked, self.space, self.layout, heads=heads, packed=packed)
+        return sequences.to_data(picked, self.space, self.layout, heads=heads, packed=packed)
 
     def to_rows(self) -> np.ndarray:
         """Return all observations as rows, (M, D), as ``to_data`` lays them out: for models without time."""
         return np.concatenate([self.layout.rows(np.asarray(e.observations)) for e in self._episodes])
 
     @classmethod
-    def from_data(cls, data: Data, *, like: Replay, heads: Sequence[str] = replay_data.HEADS) -> Replay:
+    def from_data(cls, data: Data, *, like: Replay, heads: Sequence[str] = sequences.HEADS) -> Replay:
         """Return the episodes of what ``to_data`` made, in the spaces of another replay.
 
         An episode that did not terminate was truncated. Without a reward head rewards are zero; without one
@@ -281,10 +263,10 @@ class Replay:
         """
         new = cls(name=like.name)
         new.expect(like.space, like.layout)
-        return new.extend(replay_data.from_data(data, like.space, like.layout, heads=heads))
+        return new.extend(sequences.from_data(data, like.space, like.layout, heads=heads))
 
     def to_episodes(self) -> Episodes:
-        """Return them for imitation; see ``jensen.control.replay_episode.recorded``."""
+        """Return them for imitation; see ``jensen.control.replay.episode.recorded``."""
         return recorded(list(self._episodes), self.name)
 
     @classmethod
@@ -307,8 +289,8 @@ class Replay:
         return new
 
     def to_minari(self, dataset_id: str, *, env: Any = None) -> None:
-        """Write a Minari data set on this machine; see ``jensen.control.replay_minari.write``."""
-        replay_minari.write(list(self._episodes), self.space, self.layout, dataset_id, env=env)
+        """Write a Minari data set on this machine; see ``jensen.control.replay.minari.write``."""
+        minari.write(list(self._episodes), self.space, self.layout, dataset_id, env=env)
 
     @classmethod
     def from_minari(cls, dataset_id: str, **options: Any) -> Replay:
@@ -322,7 +304,7 @@ class Replay:
             MissingExtraError: Minari is not installed.
             InputError: There is no such data set, or its spaces are not supported.
         """
-        episodes, space, layout = replay_minari.read(dataset_id)
+        episodes, space, layout = minari.read(dataset_id)
         new = cls(name=dataset_id, **options)
         new.expect(space, layout)
         return new.extend(episodes)
@@ -334,37 +316,14 @@ class Replay:
             InputError: There is no episode.
         """
         self.layout  # noqa: B018  there are episodes
-        each = list(self._episodes)
-        last = np.cumsum([len(e) for e in each]) - 1
-        terminated, truncated = np.zeros((2, self._steps), bool)
-        terminated[last], truncated[last] = [e.terminated for e in each], [e.truncated for e in each]
-        return Steps(
-            np.concatenate([e.observations[:-1] for e in each]),
-            np.concatenate([e.actions for e in each]),
-            np.concatenate([e.rewards for e in each]),
-            np.concatenate([e.observations[1:] for e in each]),
-            terminated,
-            truncated,
-        )
+        return steps_of(list(self._episodes))
 
     def _fitted(self, episode: Episode) -> Episode:
         """Return an episode in the types that are kept, or say what is wrong with it."""
         where = f"{self.name}: episode {self.added}"
         layout = self._layout or Layout(episode.observations.shape[1:], episode.observations.dtype)
         seen = layout.checked(episode.observations, where)
-        shape, space = episode.actions.shape[1:], self.space
-        if tuple(shape) != tuple(space.shape):
-            raise InputError(
-                f"{where} has actions of shape {shape}; those of the space {space} have {space.shape}"
-            )
-        acts = episode.actions.astype(space.dtype, copy=False)
-        if acts.dtype.kind == "i" and episode.actions.dtype.kind == "f" and (acts != episode.actions).any():
-            raise InputError(f"{where} has actions that are no whole numbers, but {space} are codes")
-        if isinstance(space, DiscreteActions):
-            outside = (acts < space.start) | (acts >= space.start + space.n)
-            if outside.any():
-                step = int(np.argmax(outside))
-                raise InputError(f"{where} has action {acts[step]} at step {step}, outside {space}")
+        acts = valid_actions(episode, self.space, where)
         self._layout = layout  # now that nothing of the episode was refused
         return replace(episode, observations=seen, actions=acts)
 
@@ -382,15 +341,15 @@ class Replay:
                 self._shards[0] = path, left - 1
             else:
                 self._shards.popleft()
-                replay_shards.remove(path)
+                shards.remove(path)
 
     def _open(self, folder: Path) -> None:
-        facts = replay_shards.read_facts(folder)
+        facts = shards.read_facts(folder)
         if facts is None:
             return
         self.name = facts["name"]
-        self._space, self._layout = replay_shards.spaces_of(facts)
-        for path, episodes in replay_shards.read_shards(folder):
+        self._space, self._layout = shards.spaces_of(facts)
+        for path, episodes in shards.read_shards(folder):
             self._shards.append((path, len(episodes)))
             self._episodes.extend(episodes)
             self._next = int(path.name.rsplit("-", 1)[1]) + 1

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jensen.control.replay_episode import Episode
-from jensen.control.replay_layout import Layout
+from jensen.control.replay.episode import Episode
+from jensen.control.replay.layout import Layout
 from jensen.control.spaces import ActionSpace, space_from
 from jensen.errors import CorruptRunError, InputError
 from jensen.fit.files import make_folder, move, remove, sync_folder, write_atomically, writing

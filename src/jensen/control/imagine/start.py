@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.control.actors import check_actor, default_actor, default_critic, default_gradient
-from jensen.control.imagine_loss import ActorCritic, Learner, Path, Settings, imagined
+from jensen.control.imagine.actors import check_actor, default_actor, default_critic, default_gradient
+from jensen.control.imagine.loss import ActorCritic, Learner, Path, Settings, imagined
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions, action_space
-from jensen.control.worlds import ModelWorld
+from jensen.control.worlds.model import ModelWorld
 from jensen.core import AbstractWorld, Datum, InitializesFromData
 from jensen.errors import InputError
 from jensen.fit import Data

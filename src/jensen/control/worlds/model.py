@@ -1,118 +1,27 @@
-"""Worlds that were learned: a fitted recurrent model to act in, and what one who acts believes."""
+"""Worlds that were learned: a fitted recurrent model to act in."""
 
-# annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
-from abc import abstractmethod
-from collections.abc import Callable
+from __future__ import annotations
+
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import (
-    AbstractWorld,
-    Carried,
-    CarriesOn,
-    Datum,
-    End,
-    HasRecurrence,
-    Inference,
-    Moved,
-    real_steps_of,
-)
+from jensen.control.worlds.base import Belief, Latent, ObservedWorld, nothing_seen, seen
+from jensen.core import CarriesOn, Datum, HasRecurrence, Inference, Moved, real_steps_of
 from jensen.dist import AbstractRelaxable, draw
 from jensen.errors import InputError, nearest
 from jensen.fit import Data, Fitted
 from jensen.models.likelihoods import Bernoulli, Joined
-from jensen.typing import Array, Bool, Float, PRNGKey, PyTree
+from jensen.typing import Array, Float, PRNGKey
 
 LATENTS = ("sample", "mean")
 
 _BLOCK = 64
 """Episodes whose states are inferred in one compiled call."""
-
-
-class ObservedWorld(AbstractWorld):
-    """A world whose state is not given but believed, from observations as they come.
-
-    Attributes:
-        observation_dim: Columns of an observation.
-    """
-
-    observation_dim: eqx.AbstractVar[int]
-
-    @abstractmethod
-    def begin(self) -> PyTree:
-        """Return what is believed before the first observation of an episode."""
-
-    @abstractmethod
-    def observe(
-        self, belief: PyTree, observation: Float[Array, "s"], action: Float[Array, "a"], *, key: PRNGKey
-    ) -> PyTree:
-        """Return what is believed after an observation and the action before it, ignored at the first."""
-
-    @abstractmethod
-    def expected(self, belief: PyTree) -> PyTree:
-        """Return the state at the mean of the belief."""
-
-    @abstractmethod
-    def drawn(self, belief: PyTree, *, key: PRNGKey) -> PyTree:
-        """Draw a state from the belief."""
-
-
-class Latent(NamedTuple):
-    """A state of a learned world.
-
-    Attributes:
-        carry: What the model remembers, an RSSM's h_t.
-        z: z_t.
-    """
-
-    carry: PyTree
-    z: Float[Array, "d"]
-
-
-class Belief(NamedTuple):
-    """q(z_t | o_{1:t}, a_{1:t−1}) along one path drawn before t.
-
-    Attributes:
-        end: Carry and z of the path at t, and the posterior's own memory.
-        law: The law of z_t.
-        begun: Whether there was an observation.
-    """
-
-    end: End
-    law: Any
-    begun: Bool[Array, ""]
-
-
-def nothing_seen(inference: Inference) -> Belief:
-    """Return what a posterior that filters believes before an episode's first observation."""
-    family = inference.posterior.family
-    end = inference.posterior.onset(inference.bound_model())
-    return Belief(end, family(family.initial_params()), jnp.asarray(False))
-
-
-def seen(
-    inference: Inference,
-    belief: Belief,
-    observation: Float[Array, "s"],
-    action: Float[Array, "a"],
-    *,
-    key: PRNGKey,
-) -> Belief:
-    """Take a posterior that filters one step on; the action is the one before the observation."""
-    model = inference.bound_model()
-    row = jnp.concatenate([observation, jnp.zeros(model.data_dim - model.seen_dim, observation.dtype)])
-    carried = Carried(belief.begun, action, belief.end)
-    datum = Datum(row[None], jnp.zeros((1, model.cond_dim)), carried=carried)
-    to_q, to_z = jax.random.split(key)
-    q = inference.posterior(model, datum, key=to_q)
-    drawn = draw(q, key=to_z)
-    carry, law, z = jax.tree.map(lambda leaf: leaf[0], (drawn.carry.carries, drawn.carry.laws, drawn.z))
-    return Belief(End((carry, z), q.memory), law, jnp.asarray(True))
 
 
 class ModelWorld(ObservedWorld):
@@ -256,50 +165,6 @@ class ModelWorld(ObservedWorld):
             real = real_steps_of(part)
             parts.append(jax.tree.map(lambda leaf, real=real: leaf[real], walked))
         return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *parts)
-
-
-class SeenWorld(ObservedWorld):
-    """A world whose state can be read off one observation: a simulator's true dynamics, to plan with.
-
-    Args:
-        world: The dynamics.
-        read: From an observation to the state.
-        observation_dim: Columns of an observation.
-    """
-
-    world: AbstractWorld
-    read: Callable[[Array], PyTree]
-    observation_dim: int
-
-    def __init__(self, world: AbstractWorld, read: Callable[[Array], PyTree], observation_dim: int):
-        self.world, self.read, self.observation_dim = world, read, observation_dim
-
-    @property
-    def action_dim(self) -> int:
-        """Columns of an action."""
-        return self.world.action_dim
-
-    def step(self, state: PyTree, action: Float[Array, "a"], *, key: PRNGKey) -> Moved:
-        """Take the world's step."""
-        return self.world.step(state, action, key=key)
-
-    def begin(self) -> PyTree:
-        """Return a state nobody looks at."""
-        return self.read(jnp.zeros(self.observation_dim))
-
-    def observe(
-        self, belief: PyTree, observation: Float[Array, "s"], action: Float[Array, "a"], *, key: PRNGKey
-    ) -> PyTree:
-        """Read the state."""
-        return self.read(observation)
-
-    def expected(self, belief: PyTree) -> PyTree:
-        """Return the state."""
-        return belief
-
-    def drawn(self, belief: PyTree, *, key: PRNGKey) -> PyTree:
-        """Return the state."""
-        return belief
 
 
 @eqx.filter_jit

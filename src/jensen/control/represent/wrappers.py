@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jensen.control.collect_envs import Taken, Vector
-from jensen.control.replay_data import width_of
-from jensen.control.replay_episode import Track
-from jensen.control.replay_layout import Layout
-from jensen.control.represent import (
+from jensen.control.collect.envs import Taken, Vector
+from jensen.control.replay.data import width_of
+from jensen.control.replay.episode import Track
+from jensen.control.replay.layout import Layout
+from jensen.control.represent.encoders import (
     AbstractEncoder,
     Refresh,
     Shown,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.control.imagine_loss import ImagineLoss, Learner, Memory, Path, Settings
+from jensen.control.imagine.loss import ImagineLoss, Learner, Memory, Path, Settings
 from jensen.control.spaces import ActionSpace
 from jensen.core import Datum
 from jensen.fit import Run

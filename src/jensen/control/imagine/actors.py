@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.control.heads import MixtureHead, laws
+from jensen.control.policies.heads import MixtureHead, laws
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions
 from jensen.core import ChecksData, Datum, HasExactEvidence
 from jensen.dist import CategoricalRow, Empty, GaussianRow

@@ -11,15 +11,16 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jensen.control.actors import value
-from jensen.control.imagine_fit import climb
-from jensen.control.imagine_loss import MEASURES, ActorCritic, Learner, Settings
-from jensen.control.imagine_policy import ActorPolicy
-from jensen.control.imagine_start import begun, features_of, fitting_space, starting_states
-from jensen.control.policies import MixturePolicy
-from jensen.control.policy import Policy
+from jensen.control.imagine.actors import value
+from jensen.control.imagine.climb import climb
+from jensen.control.imagine.loss import MEASURES, ActorCritic, Learner, Settings
+from jensen.control.imagine.policy import ActorPolicy
+from jensen.control.imagine.start import begun, features_of, fitting_space, starting_states
+from jensen.control.policies.base import Policy
+from jensen.control.policies.fitted import MixturePolicy
 from jensen.control.spaces import ActionSpace, space_from
-from jensen.control.worlds import ModelWorld, ObservedWorld
+from jensen.control.worlds.base import ObservedWorld
+from jensen.control.worlds.model import ModelWorld
 from jensen.core import AbstractWorld
 from jensen.errors import check_key
 from jensen.fit import History, Run

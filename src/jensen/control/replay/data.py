@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from jensen.control.replay_episode import Episode
-from jensen.control.replay_layout import Layout
+from jensen.control.replay.episode import Episode
+from jensen.control.replay.layout import Layout
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions
 from jensen.errors import InputError, nearest
 from jensen.fit import Data

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from jensen.control.collect_envs import Copies
-from jensen.control.collect_loop import play
-from jensen.control.policy import Policy
-from jensen.control.replay_episode import recorded
+from jensen.control.collect.envs import Copies
+from jensen.control.collect.loop import play
+from jensen.control.policies.base import Policy
+from jensen.control.replay.episode import recorded
 from jensen.datasets import Episodes
 from jensen.errors import InputError, MissingExtraError, nearest
 

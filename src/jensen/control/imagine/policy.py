@@ -9,11 +9,13 @@ from typing import Any, NamedTuple, final
 import jax
 import jax.numpy as jnp
 
-from jensen.control.actors import acted
-from jensen.control.heads import MixtureHead, check_choice
-from jensen.control.policy import ModelPolicy, renewed
+from jensen.control.imagine.actors import acted
+from jensen.control.policies.base import renewed
+from jensen.control.policies.engine import ModelPolicy
+from jensen.control.policies.heads import MixtureHead, check_choice
 from jensen.control.spaces import ActionSpace
-from jensen.control.worlds import ModelWorld, ObservedWorld
+from jensen.control.worlds.base import ObservedWorld
+from jensen.control.worlds.model import ModelWorld
 from jensen.typing import Array, Bool, Float, Int, PRNGKey, PyTree
 
 

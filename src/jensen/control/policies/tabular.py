@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jensen.algorithms.mdp import MDP, checked
-from jensen.control.policy import Policy
+from jensen.control.policies.base import Policy
 from jensen.datasets import Episodes
 from jensen.errors import InputError
 from jensen.typing import Int

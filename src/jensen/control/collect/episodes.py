@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from jensen.control.collect_envs import AbstractEnvs, Copies, Vector
-from jensen.control.collect_loop import play
-from jensen.control.policy import Policy
-from jensen.control.replay import Replay
-from jensen.control.replay_episode import Episode
-from jensen.control.rollouts import maker
+from jensen.control.collect.envs import AbstractEnvs, Copies, Vector
+from jensen.control.collect.loop import play
+from jensen.control.collect.record import maker
+from jensen.control.policies.base import Policy
+from jensen.control.policies.uniform import UniformPolicy
+from jensen.control.replay.buffer import Replay
+from jensen.control.replay.episode import Episode
 from jensen.control.spaces import action_space
-from jensen.control.uniform import UniformPolicy
 from jensen.errors import InputError
 
 

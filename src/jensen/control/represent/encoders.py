@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.control.replay import Replay
-from jensen.control.replay_data import entered, width_of
-from jensen.control.replay_layout import Layout
+from jensen.control.replay.buffer import Replay
+from jensen.control.replay.data import entered, width_of
+from jensen.control.replay.layout import Layout
 from jensen.control.spaces import ActionSpace
-from jensen.control.worlds import nothing_seen, seen
+from jensen.control.worlds.base import nothing_seen, seen
 from jensen.core import CarriesOn, Datum, HasRecurrence, IndexesData, Inference
 from jensen.errors import InputError
 from jensen.fit import Fitted

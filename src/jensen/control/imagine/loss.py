@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jensen.algorithms.returns import lambda_returns, survival
-from jensen.control.actors import AbstractActorGradient, act, value
+from jensen.control.imagine.actors import AbstractActorGradient, act, value
 from jensen.control.spaces import ActionSpace
 from jensen.core import Datum
 from jensen.errors import InputError, nearest

@@ -1,0 +1,1 @@
+"""Playing: episodes from environments one by one, in copies or in vectors."""

@@ -1,0 +1,1 @@
+"""What a fitted model makes of observations, as a wrapper of an environment."""

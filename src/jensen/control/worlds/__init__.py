@@ -1,0 +1,1 @@
+"""Worlds to act in: learned ones, read ones, and ones of goals."""
