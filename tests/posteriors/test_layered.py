@@ -237,6 +237,25 @@ def test_doubly_reparameterized_at_the_exact_posterior():
     assert np.linalg.norm(exact) > 20 * np.linalg.norm(seen.std(0) / 4000**0.5)
 
 
+@pytest.mark.parametrize("pair", ["stl", "dreg"])
+def test_the_prior_within_q_cancels(pair):
+    """At the exact posterior what is left of log w is log p(x | z₂): z₁ and its narrow prior add no noise."""
+    model, q = exact_top_down()
+    of_model, _ = gradients_of(Inference(model, q, *PAIRS[pair]), jax.random.split(KEY, 2000))
+    seen = -of_model.prior.rungs[1].net.layers[0].weight[:, 0, 0]
+    x, spread = jnp.asarray(ROW.x), SQ**2 * np.outer(W, W) + SX**2 * np.eye(2)
+    precision = 1 + A**2 * W @ np.linalg.solve(spread, W)
+    z2 = np.random.default_rng(0).normal(
+        A * W @ np.linalg.solve(spread, ROW.x) / precision, precision**-0.5, (4000, 2)
+    )
+    # log p(x | z₂) is Gaussian about a z₂ W, so its slope in a is z₂ W' S⁻¹ (x − a z₂ W)
+    slopes = z2 * (np.linalg.solve(spread, W) @ (x[:, None] - A * W[:, None] * z2.reshape(1, -1))).reshape(
+        z2.shape
+    )
+    np.testing.assert_allclose(seen.std(), slopes.mean(1).std(), rtol=0.1)
+    np.testing.assert_allclose(seen.mean(), slopes.mean(), atol=4 * seen.std() / 2000**0.5)
+
+
 @pytest.mark.parametrize(("name", "pair"), [("TopDown", "stl"), ("TopDown", "dreg"), ("BottomUp", "loo")])
 def test_gradients_agree_with_reparameterization(name, pair):
     objective, estimator = PAIRS[pair]
@@ -261,6 +280,8 @@ def test_what_has_no_layers_is_refused():
         Inference(decoder(dims=(1, 1)), posterior("TopDown", layered), objectives.ELBO(), gradients.Reparam())
     with pytest.raises(CombinationError, match="kl='sampled'"):
         inference("BottomUp", objectives.ELBO(kl="analytic"))
+    with pytest.raises(CombinationError, match=r"free_bits has 3 numbers, z has 2 latent groups"):
+        inference(objective=objectives.ELBO(free_bits=(1.0, 0.0, 0.0)))
     with pytest.raises(InputError, match="two or more"):
         models.priors.Hierarchical((3,), key=KEY)
     with pytest.raises(InputError, match="positive whole numbers"):

@@ -24,14 +24,20 @@ class StoppedScore(AbstractCarrying, Generic[Q]):
 
     The expectation of the score ∇log q is zero, so dropping it leaves the gradient unbiased and removes
     its variance (Roeder, Wu & Duvenaud 2017).
+
+    Attributes:
+        base: q.
+        scored: The law log q is evaluated by, of the same value; q with nothing alive by default.
     """
 
     base: Q
+    scored: Q | None = None
 
     def draw(self, *, key: PRNGKey) -> Draw:
         """Draw along the path; score with constants."""
         out = draw(self.base, key=key)
-        return Draw(out.z, _grouped(stop(self.base).log_prob(out.z)), out.carry, out.penalty)
+        scored = stop(self.base) if self.scored is None else self.scored
+        return Draw(out.z, _grouped(scored.log_prob(out.z)), out.carry, out.penalty)
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Any, Array]:
         """Draw along the path; score with constants."""

@@ -12,7 +12,9 @@ from jensen.core import (
     Datum,
     Estimate,
     HasBatchTerm,
+    HasFamily,
     Losses,
+    PicksLaw,
     Terms,
     Verdict,
     live,
@@ -69,6 +71,38 @@ def descend(inference: AbstractInference, evaluate: Callable[[Any, Any], Evaluat
         posterior_loss = evaluate(stop(model), posterior).losses.posterior
         surrogate = model_loss + posterior_loss
     return Estimate(surrogate, stop(out.value), None, out.terms, out.q)
+
+
+def without_own(q: Any, posterior: Any, model: Any, datum: Datum) -> Any:
+    """Return q with the posterior's own parameters held constant, and alive what it takes from the model.
+
+    A prior's networks within q cancel in log p(z) − log q(z). With their score dropped they would not, and
+    where the prior is narrow what remains is all noise.
+
+    Args:
+        q: The law the posterior returned for this model and datum.
+        posterior: The posterior.
+        model: The model.
+        datum: The datum.
+    """
+    if not _made_of_model(posterior):
+        return stop(q)
+    still = stop(posterior)
+    return still.family_given(model, datum)(still.parameters(datum))
+
+
+def only_own(q: Any, posterior: Any, model: Any, datum: Datum) -> Any:
+    """Return q with what it takes from the model held constant, and alive the posterior's own parameters.
+
+    Posteriors that look at the model in other ways than by their family keep what they took from it alive.
+    """
+    if not _made_of_model(posterior):
+        return q
+    return posterior.family_given(stop(model), datum)(posterior.parameters(datum))
+
+
+def _made_of_model(posterior: Any) -> bool:
+    return isinstance(posterior, PicksLaw) and not isinstance(posterior, HasFamily)
 
 
 def not_reparameterized(inference: AbstractInference, name: str) -> Verdict | None:

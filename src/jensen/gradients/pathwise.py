@@ -17,6 +17,7 @@ from jensen.core import (
     LogMeanOfWeights,
     MeanOverDraws,
     Verdict,
+    live,
 )
 from jensen.dist import StoppedScore, stop
 from jensen.gradients.common import (
@@ -26,6 +27,8 @@ from jensen.gradients.common import (
     has_no_score,
     make_draws,
     not_reparameterized,
+    only_own,
+    without_own,
 )
 from jensen.typing import Array, Int, PRNGKey, PyTree
 
@@ -61,6 +64,9 @@ class Reparam(AbstractGradient):
 class StickTheLanding(AbstractGradient):
     """Reparameterization without the score of q, whose expectation is zero. Unbiased, noise-free at q = p.
 
+    The score is that in the posterior's own parameters: what q takes from the model, as a ladder's from its
+    prior, keeps its whole gradient.
+
     References:
         Roeder, Wu & Duvenaud 2017.
     """
@@ -79,7 +85,17 @@ class StickTheLanding(AbstractGradient):
         state: PyTree,
     ) -> Estimate:
         """Estimate for one datum."""
-        return along_path(inference, datum, key=key, step=step, num_data=num_data, wrap=StoppedScore)
+        to_q, to_draws = jax.random.split(key)
+        objective, share = inference.objective, inference.share(num_data)
+
+        def evaluate(model: Any, posterior: Any) -> Evaluation:
+            model = live(model, posterior)
+            q = posterior(model, datum, key=to_q)
+            pair = StoppedScore(q, without_own(q, posterior, model, datum))
+            terms = objective.draw(model, pair, datum, key=to_draws, share=share)
+            return Evaluation(objective.losses(terms, step), objective.bound(terms), terms, q)
+
+        return descend(inference, evaluate)
 
     def rule(self, inference: AbstractInference) -> Verdict:
         """Refuse objectives in which the dropped score does not average to zero."""
@@ -115,7 +131,8 @@ class DoublyReparam(AbstractGradient):
     """The importance-weighted bound's gradient with both scores reparameterized. Unbiased.
 
     The posterior's gradient is Σ w̃ₖ² ∂log wₖ/∂z ∂zₖ/∂φ, the model's Σ w̃ₖ ∇_θ log p(x, zₖ), with w̃ the
-    normalized weights: the signal-to-noise ratio in φ no longer falls with K.
+    normalized weights: the signal-to-noise ratio in φ no longer falls with K. Where q is made of the model's
+    parameters too, as a ladder's is of its prior, these get Σ w̃ₖ ∇_θ log wₖ along the whole path.
 
     References:
         Tucker, Lawson, Gu & Maddison 2019.
@@ -138,10 +155,11 @@ class DoublyReparam(AbstractGradient):
         to_q, to_draws = jax.random.split(key)
         objective, share = inference.objective, inference.share(num_data)
         # cut p and q, not their parameters: a prior may be made of the posterior, a posterior of the model
-        p = inference.bound_model()
-        q = inference.posterior(p, datum, key=to_q)
-        terms = objective.draw(stop(p), StoppedScore(q), datum, key=to_draws, share=share)
-        of_model = objective.draw(p, stop(q), datum, key=to_draws, share=share)
+        p, posterior = inference.bound_model(), inference.posterior
+        q = posterior(p, datum, key=to_q)
+        own = StoppedScore(only_own(q, posterior, p, datum))
+        terms = objective.draw(stop(p), own, datum, key=to_draws, share=share)
+        of_model = objective.draw(p, without_own(q, posterior, p, datum), datum, key=to_draws, share=share)
         weight = stop(jax.nn.softmax(terms.log_w))
         surrogate = terms.penalty.mean() - jnp.sum(weight**2 * terms.log_w) - jnp.sum(weight * of_model.log_w)
         return Estimate(surrogate, stop(objective.bound(terms)), None, terms, q)
