@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -72,3 +73,71 @@ def check_key(key: Any) -> None:
     ):
         return
     raise InputError(f"key must be a key, as jax.random.key(0) makes it, not {type(key).__name__}")
+
+
+def at_least(owner: str, least: int, **sizes: Any) -> None:
+    """Refuse sizes that are no whole numbers, or too small.
+
+    Args:
+        owner: Who takes them, for the message.
+        least: The smallest that will do.
+        **sizes: By name.
+
+    Raises:
+        InputError: Naming the first that will not.
+
+    Example:
+        >>> at_least("Codebook", 2, num_codes=16)
+    """
+    for name, size in sizes.items():
+        try:
+            whole = operator.index(size)
+        except TypeError:
+            wanted = f"it must be a whole number, at least {least}"
+            raise InputError(f"{owner}: {name} is {size!r}; {wanted}") from None
+        if whole < least:
+            raise InputError(f"{owner}: {name} is {size}; it must be at least {least}")
+
+
+def checked_sizes(owner: str, name: str, sizes: Any, example: str) -> tuple[int, ...]:
+    """Return sizes given as a sequence, such as the widths of layers.
+
+    Args:
+        owner: Who takes them, for the message.
+        name: The argument.
+        sizes: What was given.
+        example: What could have been.
+
+    Raises:
+        InputError: If it is no sequence of positive whole numbers.
+
+    Example:
+        >>> checked_sizes("MLP", "widths", [8, 8], "(64, 64)")
+        (8, 8)
+    """
+    try:
+        found = tuple(operator.index(size) for size in sizes)
+    except TypeError:  # not a sequence, or not of whole numbers
+        found = (0,)
+    if min(found, default=1) < 1:
+        raise InputError(f"{owner}: {name} is {sizes!r}; give positive whole numbers, as {example}")
+    return found
+
+
+def check_made(owner: str, name: str, value: Any, kind: Any, example: str) -> None:
+    """Refuse an argument of another kind, and a class where one made of it is wanted.
+
+    Args:
+        owner: Who takes it, for the message.
+        name: The argument.
+        value: What was given.
+        kind: The type it has to be of, or several.
+        example: What could have been given.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if isinstance(value, kind):
+        return
+    found = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+    raise InputError(f"{owner}: {name} is {found}; give one such as {example}")

@@ -37,6 +37,18 @@ def quantized(data_dim: int = 6, net=None):
         (lambda: quantized(net=net(6, 4)), r"VectorQuantized: net makes shape \(4,\) .* of 2"),
         (lambda: models.Decoder(6, 2, net=net(3, 6), key=KEY), "Decoder: net cannot read a vector of 2"),
         (lambda: models.Decoder(6, 2, net=net(2, 5), key=KEY), r"Decoder: net makes shape \(5,\) .* of 6"),
+        (lambda: models.CategoricalNet(2, 3, 4, net=net(4, 5), key=KEY), r"CategoricalNet: .*\(5,\) .* of 6"),
+        (lambda: models.HeteroscedasticNet(2, 4, net=net(4, 2), key=KEY), r"Heterosc.*\(2,\) .* of 4"),
+        (
+            lambda: models.HeteroscedasticNet(2, 4, net=net(4, 4), variance="shared", key=KEY),
+            r"HeteroscedasticNet: .*\(4,\) .* of 2",
+        ),
+        (lambda: models.MixtureDensity(1, 2, 3, net=net(3, 9), key=KEY), "MixtureDensity: net cannot read"),
+        (lambda: models.MixtureDensity(1, 2, 3, net=net(2, 8), key=KEY), r"MixtureDensity: .*\(8,\) .* of 9"),
+        (
+            lambda: models.ConditionalDecoder(6, 3, 2, net=net(3, 12), key=KEY),
+            "ConditionalDecoder: net cannot read a vector of 5",
+        ),
     ],
 )
 def test_a_network_of_another_size_is_refused_where_it_is_given(make, said):

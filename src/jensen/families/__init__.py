@@ -1,6 +1,6 @@
 """Variational families: a parameter vector in, a law over latents out."""
 
-from jensen.families.base import AbstractFamily, bounded_exp
+from jensen.families.base import AbstractFamily, bounded_exp, check_family
 from jensen.families.discrete import Bernoulli, Categorical, OneHot
 from jensen.families.embed import embed
 from jensen.families.flow import (
@@ -36,6 +36,7 @@ __all__ = [
     "PlanarFlow",
     "Unshared",
     "bounded_exp",
+    "check_family",
     "embed",
     "has_weights",
 ]

@@ -2,13 +2,13 @@
 
 # annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 
 from jensen.dist import AbstractDensity
-from jensen.errors import InputError
+from jensen.errors import check_made
 from jensen.typing import Array, Float
 
 LOG_SCALE_BOUND = 10.0
@@ -45,11 +45,15 @@ def bounded_exp(raw: Float[Array, "*s"]) -> Float[Array, "*s"]:
     return jnp.exp(LOG_SCALE_BOUND * jnp.tanh(raw / LOG_SCALE_BOUND))
 
 
-def at_least(name: str, value: int, least: int) -> None:
-    """Refuse a size that is too small.
+def check_family(owner: str, name: str, family: Any) -> None:
+    """Refuse what is no family.
+
+    Args:
+        owner: Who takes it, for the message.
+        name: The argument.
+        family: What was given.
 
     Raises:
-        InputError: If ``value`` is below ``least``.
+        InputError: If it is a class, a name or anything else.
     """
-    if value < least:
-        raise InputError(f"family: {name} is {value}; it must be at least {least}")
+    check_made(owner, name, family, AbstractFamily, "families.DiagGaussian(2)")

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jensen import dist
-from jensen.errors import InputError
-from jensen.families.base import AbstractFamily, at_least
+from jensen.errors import InputError, at_least
+from jensen.families.base import AbstractFamily
 from jensen.typing import Array, Float
 
 
@@ -24,7 +24,7 @@ class Categorical(AbstractFamily):
     num_classes: int
 
     def __check_init__(self):
-        at_least("num_classes", self.num_classes, 2)
+        at_least("family", 2, num_classes=self.num_classes)
 
     @property
     def num_params(self) -> int:
@@ -64,8 +64,8 @@ class OneHot(AbstractFamily):
     unimix: float = 0.0
 
     def __check_init__(self):
-        at_least("num_classes", self.num_classes, 2)
-        at_least("num_variables", self.num_variables, 1)
+        at_least("family", 2, num_classes=self.num_classes)
+        at_least("family", 1, num_variables=self.num_variables)
         if not 0 <= self.unimix < 1:
             raise InputError(f"family: unimix is {self.unimix}; it must be at least 0 and below 1")
 
@@ -103,7 +103,7 @@ class Bernoulli(AbstractFamily):
     latent_dim: int
 
     def __check_init__(self):
-        at_least("latent_dim", self.latent_dim, 1)
+        at_least("family", 1, latent_dim=self.latent_dim)
 
     @property
     def num_params(self) -> int:

@@ -12,8 +12,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jensen import dist
-from jensen.errors import InputError, check_key
-from jensen.families.base import AbstractFamily, at_least, bounded_exp
+from jensen.errors import InputError, at_least, check_key
+from jensen.families.base import AbstractFamily, bounded_exp, check_family
 from jensen.nets import Conditioner, Fixed, Masked, trainable
 from jensen.typing import Array, Float, PRNGKey
 
@@ -45,8 +45,7 @@ class PlanarFlow(AbstractFamily):
     layers: int = 8
 
     def __check_init__(self):
-        at_least("latent_dim", self.latent_dim, 1)
-        at_least("layers", self.layers, 1)
+        at_least("family", 1, latent_dim=self.latent_dim, layers=self.layers)
 
     @property
     def num_params(self) -> int:
@@ -273,6 +272,7 @@ class Unshared(AbstractFamily, Fixed):
     base: Any
 
     def __init__(self, base: AbstractFamily):
+        check_family("Unshared", "base", base)
         if not has_weights(base):
             raise InputError(f"Unshared: {type(base).__name__} has no weights to share; use it as it is")
         self.base = base
@@ -316,8 +316,9 @@ def _located(own: Float[Array, "p"], layers: tuple[dist.AbstractBijection, ...],
 
 def _checked(latent_dim: int, layers: int, context_dim: int, key: PRNGKey) -> None:
     check_key(key)
-    at_least("layers", layers, 2)
-    at_least("context_dim", context_dim, 0)
+    at_least("family", 1, latent_dim=latent_dim)
+    at_least("family", 2, layers=layers)
+    at_least("family", 0, context_dim=context_dim)
     if latent_dim < 2:
         raise InputError(
             f"family: latent_dim is {latent_dim}; one coordinate has no other to depend on: use "

@@ -7,7 +7,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from jensen import dist
-from jensen.families.base import AbstractFamily, at_least, bounded_exp
+from jensen.errors import at_least
+from jensen.families.base import AbstractFamily, bounded_exp
 from jensen.typing import Array, Float
 
 LEAST = 0.2
@@ -37,7 +38,7 @@ class Gamma(AbstractFamily):
     latent_dim: int
 
     def __check_init__(self):
-        at_least("latent_dim", self.latent_dim, 1)
+        at_least("family", 1, latent_dim=self.latent_dim)
 
     @property
     def num_params(self) -> int:

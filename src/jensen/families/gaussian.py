@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen import dist
-from jensen.families.base import AbstractFamily, at_least, bounded_exp
+from jensen.errors import at_least
+from jensen.families.base import AbstractFamily, bounded_exp
 from jensen.typing import Array, Float
 
 
@@ -29,7 +30,7 @@ class DiagGaussian(AbstractFamily):
     latent_dim: int
 
     def __check_init__(self):
-        at_least("latent_dim", self.latent_dim, 1)
+        at_least("family", 1, latent_dim=self.latent_dim)
 
     @property
     def num_params(self) -> int:
@@ -57,7 +58,7 @@ class FullGaussian(AbstractFamily):
     latent_dim: int
 
     def __check_init__(self):
-        at_least("latent_dim", self.latent_dim, 1)
+        at_least("family", 1, latent_dim=self.latent_dim)
 
     @property
     def num_params(self) -> int:
@@ -89,8 +90,7 @@ class LowRankGaussian(AbstractFamily):
     rank: int
 
     def __check_init__(self):
-        at_least("latent_dim", self.latent_dim, 1)
-        at_least("rank", self.rank, 1)
+        at_least("family", 1, latent_dim=self.latent_dim, rank=self.rank)
 
     @property
     def num_params(self) -> int:

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jensen import dist
-from jensen.errors import InputError
-from jensen.families.base import AbstractFamily, at_least
+from jensen.errors import InputError, at_least
+from jensen.families.base import AbstractFamily, check_family
 from jensen.typing import Array, Float
 
 
@@ -37,7 +37,8 @@ class Mixture(AbstractFamily):
     num_components: int
 
     def __init__(self, component: AbstractFamily, num_components: int):
-        at_least("num_components", num_components, 1)
+        check_family("Mixture", "component", component)
+        at_least("family", 1, num_components=num_components)
         if not issubclass(component.law, dist.AbstractGaussian):
             raise InputError(
                 f"Mixture: components of {type(component).__name__} cannot be reparameterized together; "

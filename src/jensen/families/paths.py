@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen import dist
-from jensen.families.base import AbstractFamily, at_least, bounded_exp
+from jensen.errors import at_least
+from jensen.families.base import AbstractFamily, bounded_exp
 from jensen.typing import Array, Float
 
 
@@ -43,8 +44,7 @@ class GaussianMarkov(AbstractPathFamily):
     latent_dim: int
 
     def __check_init__(self):
-        at_least("num_steps", self.num_steps, 1)
-        at_least("latent_dim", self.latent_dim, 1)
+        at_least("family", 1, num_steps=self.num_steps, latent_dim=self.latent_dim)
 
     @property
     def num_params(self) -> int:

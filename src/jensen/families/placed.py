@@ -12,7 +12,7 @@ from jax.lax import stop_gradient
 from jensen import dist
 from jensen.algorithms.linalg import inverse
 from jensen.errors import InputError
-from jensen.families.base import AbstractFamily
+from jensen.families.base import AbstractFamily, check_family
 from jensen.nets import Fixed
 from jensen.typing import Array, Float
 
@@ -66,6 +66,7 @@ class Placed(AbstractFamily):
         loc: Float[Array, "d"] | None = None,
         tril: Float[Array, "d d"] | None = None,
     ):
+        check_family("Placed", "base", base)
         if not issubclass(base.law, dist.AbstractGaussian | dist.Flow):
             raise InputError(
                 f"Placed: {type(base).__name__} is neither Gaussian nor a flow; use families.FullGaussian, "

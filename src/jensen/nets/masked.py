@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jensen.errors import checked_sizes
 from jensen.typing import Array, Float, PRNGKey
 
 
@@ -28,7 +29,7 @@ class Conditioner(eqx.Module):
     biases: tuple[Float[Array, "o"], ...]
 
     def __init__(self, in_dim: int, out_dim: int, widths: Sequence[int], *, key: PRNGKey):
-        sizes = [in_dim, *widths, out_dim]
+        sizes = [in_dim, *checked_sizes("flow", "widths", widths, "(32,)"), out_dim]
         keys = jax.random.split(key, len(sizes))
         hidden = tuple(
             jax.random.normal(k, (b, a)) / max(a, 1) ** 0.5

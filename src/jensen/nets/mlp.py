@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from jensen.errors import checked_sizes
 from jensen.typing import Array, Float, PRNGKey
 
 
@@ -49,7 +50,7 @@ class MLP(StartsAt):
         activation: Callable[[Array], Array] = jnp.tanh,
         key: PRNGKey,
     ):
-        sizes = [in_dim, *widths, out_dim]
+        sizes = [in_dim, *checked_sizes("MLP", "widths", widths, "(64, 64)"), out_dim]
         keys = jax.random.split(key, len(sizes) - 1)
         self.layers = tuple(
             glorot(eqx.nn.Linear(a, b, key=k), key=k) for a, b, k in zip(sizes, sizes[1:], keys, strict=False)

@@ -18,7 +18,7 @@ from jensen.core import (
     Terms,
     Verdict,
 )
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least
 from jensen.typing import Array, Float, Int, Scalar
 
 
@@ -87,8 +87,7 @@ def check_weights(name: str, num_samples: int, **weights: float) -> None:
     Raises:
         InputError: Naming the argument.
     """
-    if num_samples < 1:
-        raise InputError(f"{name}: num_samples is {num_samples}; it must be at least 1")
+    at_least(name, 1, num_samples=num_samples)
     for word, value in weights.items():
         if not 0 <= value < float("inf"):
             raise InputError(f"{name}: {word} is {value}; it must be 0 or more")

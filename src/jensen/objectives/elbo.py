@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,14 +14,20 @@ from jensen.core import (
     AbstractLatentModel,
     Datum,
     HasBatchTerm,
+    HasCondition,
+    HasFamily,
+    HasMarkovLatents,
+    HasRecurrence,
+    HoldsLatent,
     Losses,
     MeanOverDraws,
     Terms,
     Verdict,
     independent_draws,
+    live,
 )
 from jensen.dist import AbstractDistribution, has_kl
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least
 from jensen.objectives.schedules import at
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar, Schedule
 
@@ -76,8 +83,7 @@ class ELBO(MeanOverDraws, HasBatchTerm):
         kl: Literal["auto", "analytic", "sampled"] = "auto",
         kl_balance: float | None = None,
     ):
-        if num_samples < 1:
-            raise InputError(f"ELBO: num_samples is {num_samples}; it must be at least 1")
+        at_least("ELBO", 1, num_samples=num_samples)
         if isinstance(free_bits, Sequence):
             free_bits = tuple(free_bits)
         for name, value in (("beta", beta), ("free_bits", free_bits)):
@@ -133,6 +139,8 @@ class ELBO(MeanOverDraws, HasBatchTerm):
 
     def rule(self, inference: AbstractInference) -> Verdict:
         """Refuse an analytic KL that does not exist; name the bias of KL balancing."""
+        if refusal := self._another_length(inference):
+            return refusal
         model, q = inference.model, inference.posterior.law(inference.model)
         if self.closed_form_kl == "analytic" and not _has_closed_form(q, model):
             return Verdict(
@@ -152,6 +160,19 @@ class ELBO(MeanOverDraws, HasBatchTerm):
                 "ELBO(free_bits=...) with a sampled KL: the mean of max(sample, free nats) is not max(KL, ·)",
             )
         return Verdict("exact")
+
+    def _another_length(self, inference: AbstractInference) -> Verdict | None:
+        """Refuse free bits that are not one a group, where the groups are known before any data are."""
+        if callable(self.free_bits) or not np.ndim(self.free_bits):
+            return None
+        given, groups = np.size(self.free_bits), _groups(inference)
+        if groups is None or given in groups:
+            return None
+        return Verdict(
+            "refused",
+            f"ELBO: free_bits has {given} numbers, z has {groups[0]} latent groups; give one number "
+            "for each, or one for all",
+        )
 
     def _free_nats(self, terms: Terms, step: Int[Array, ""]) -> Float[Array, "..."]:
         """Return the free nats of a group: none of a padded step, a share where one z is behind all data."""
@@ -185,6 +206,30 @@ class ELBO(MeanOverDraws, HasBatchTerm):
         if terms.kl is None or self.closed_form_kl == "sampled":
             return terms.log_ratio
         return terms.kl
+
+
+def _groups(inference: AbstractInference) -> tuple[int, ...] | None:
+    """Return how many latent groups there may be, tracing laws on shapes; ``None`` where steps are groups."""
+    model, posterior = inference.model, inference.posterior
+    if not isinstance(model, AbstractLatentModel) or isinstance(model, HasRecurrence | HasMarkovLatents):
+        return None
+
+    def of_prior() -> Any:
+        cond = jnp.zeros(model.cond_dim) if isinstance(model, HasCondition) else None
+        cond = cond[None] if cond is not None and isinstance(model, HoldsLatent) else cond
+        bound: Any = live(model, posterior)
+        return _log_prob(bound.prior_of(cond))
+
+    groups = jax.eval_shape(of_prior).shape
+    if not isinstance(posterior, HasFamily):
+        return (*groups, 1)  # a q without layers makes one group of a prior's layers
+    family = posterior.family
+    found = jax.eval_shape(lambda: _log_prob(family(jnp.zeros(family.num_params)))).shape
+    return groups if found == groups else (1,)
+
+
+def _log_prob(law: Any) -> Array:
+    return jnp.atleast_1d(law.sample_and_log_prob(key=jax.random.key(0))[1])
 
 
 def _has_closed_form(q: type, model: Any) -> bool:

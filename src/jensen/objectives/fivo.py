@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jensen.algorithms import smc
 from jensen.core import AbstractInference, AbstractObjective, Datum, Losses, Terms, Verdict
 from jensen.dist import AbstractDistribution
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least
 from jensen.objectives.stepwise import is_proposal, is_stepwise, moves_of
 from jensen.typing import Array, Int, PRNGKey, Scalar
 
@@ -42,8 +42,7 @@ class FIVO(AbstractObjective):
     resample_below: float
 
     def __init__(self, num_samples: int, *, resample_below: float = 0.5):
-        if num_samples < 1:
-            raise InputError(f"FIVO: num_samples is {num_samples}; it must be at least 1")
+        at_least("FIVO", 1, num_samples=num_samples)
         if not 0 <= resample_below <= 1:
             raise InputError(f"FIVO: resample_below is {resample_below}; it must lie between 0 and 1")
         self.num_samples = num_samples

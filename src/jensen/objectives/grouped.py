@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from jensen.core import AbstractInference, Losses, Terms, Verdict
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least
 from jensen.objectives.schedules import at
 from jensen.objectives.together import DrawsIndependently, adds_over_data
 from jensen.typing import Array, Float, Int, Scalar, Schedule
@@ -141,8 +141,7 @@ def mean_of_groups(log_w: Float[Array, "k"], groups: int) -> Scalar:
 
 
 def _checked(name: str, num_samples: int, groups: int) -> tuple[int, int]:
-    if num_samples < 1:
-        raise InputError(f"{name}: num_samples is {num_samples}; it must be at least 1")
+    at_least(name, 1, num_samples=num_samples)
     if groups < 1 or num_samples % groups:
         raise InputError(f"{name}: groups is {groups}; it must divide the {num_samples} draws")
     return num_samples, groups

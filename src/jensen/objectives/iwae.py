@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from jensen.core import AbstractInference, LogMeanOfWeights, Losses, Terms, Verdict
-from jensen.errors import InputError
+from jensen.errors import at_least
 from jensen.objectives.together import DrawsIndependently
 from jensen.typing import Array, Int, Scalar
 
@@ -33,8 +33,7 @@ class IWAE(LogMeanOfWeights, DrawsIndependently):
     num_samples: int
 
     def __init__(self, num_samples: int):
-        if num_samples < 1:
-            raise InputError(f"IWAE: num_samples is {num_samples}; it must be at least 1")
+        at_least("IWAE", 1, num_samples=num_samples)
         self.num_samples = num_samples
 
     def bound(self, terms: Terms) -> Scalar:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from jensen.core import AbstractInference, Losses, Terms, Verdict
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least
 from jensen.objectives.together import DrawsIndependently, adds_over_data
 from jensen.typing import Array, Int, Scalar
 
@@ -43,8 +43,7 @@ class Renyi(DrawsIndependently):
     def __init__(self, alpha: float, *, num_samples: int):
         if not 0 <= alpha < float("inf"):
             raise InputError(f"Renyi: alpha is {alpha}; it must be 0 or more, below that it bounds nothing")
-        if num_samples < 1:
-            raise InputError(f"Renyi: num_samples is {num_samples}; it must be at least 1")
+        at_least("Renyi", 1, num_samples=num_samples)
         self.alpha = alpha
         self.num_samples = num_samples
 

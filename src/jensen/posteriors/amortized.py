@@ -18,8 +18,8 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractDistribution
-from jensen.errors import InputError, check_key
-from jensen.families import AbstractFamily
+from jensen.errors import InputError, at_least, check_key
+from jensen.families import AbstractFamily, check_family
 from jensen.nets import MLP, Frame, checked_net, column_means
 from jensen.posteriors.rules import family_matches_prior, no_paths, reads_condition, same_columns
 from jensen.typing import Array, Float, PRNGKey
@@ -72,10 +72,9 @@ class Amortized(HasFamily, InitializesFromData):
         cond_dim: int = 0,
     ):
         check_key(key)
-        if data_dim < 1:
-            raise InputError(f"Amortized: data_dim is {data_dim}; it must be the number of columns of x")
-        if cond_dim < 0:
-            raise InputError(f"Amortized: cond_dim is {cond_dim}; it must be the number of columns of cond")
+        check_family("Amortized", "family", family)
+        at_least("Amortized", 1, data_dim=data_dim)
+        at_least("Amortized", 0, cond_dim=cond_dim)
         self.family = family
         if net is None:
             net = MLP(data_dim + cond_dim, family.num_params, widths, activation=activation, key=key)

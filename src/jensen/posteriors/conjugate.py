@@ -14,6 +14,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import Factors
+from jensen.errors import check_made
 from jensen.nets import Fixed
 from jensen.typing import PRNGKey
 
@@ -26,9 +27,15 @@ class Conjugate(HoldsFactors, Fixed):
 
     Args:
         factors: q(θ): what ``fit.em`` gave, or ``model.prior_of(None)``.
+
+    Raises:
+        InputError: If they are something else.
     """
 
     factors: Factors
+
+    def __check_init__(self):
+        check_made("Conjugate", "factors", self.factors, Factors, "model.prior_of(None)")
 
     def __call__(self, model: Any, datum: Datum, *, key: PRNGKey) -> Factors:
         """Return the one law."""

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jensen.core import CarriesOn, Datum, End
-from jensen.errors import check_key
-from jensen.families import AbstractFamily
+from jensen.errors import check_key, checked_sizes
+from jensen.families import AbstractFamily, check_family
 from jensen.nets import GRU, Merge
 from jensen.posteriors.stepwise import AbstractStepwise, Encoder, before, checked, small_head
 from jensen.typing import Array, Float, PRNGKey
@@ -64,6 +64,8 @@ class Filtering(AbstractStepwise, CarriesOn):
     ):
         check_key(key)
         model = checked("Filtering", like)
+        check_family("Filtering", "family", family)
+        widths = checked_sizes("Filtering", "widths", widths, "(200,)")
         keys = jax.random.split(key, 3)
         memory = (0 if model.remembers else widths[0]) if memory is None else memory
         self.family = family

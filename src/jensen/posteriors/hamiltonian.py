@@ -18,7 +18,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractDensity, AbstractDistribution, Hamiltonian, Reparameterized
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least
 from jensen.families import AbstractFamily
 from jensen.posteriors.rules import space
 from jensen.posteriors.starts import StartsItsBase
@@ -103,10 +103,9 @@ class HamiltonianRefined(PicksLaw, StartsItsBase):
                 f"HamiltonianRefined: {type(q).__name__} is no network to start from; use "
                 "posteriors.Amortized"
             )
-        if steps < 1 or not step_size > 0:
-            raise InputError(
-                f"HamiltonianRefined: steps={steps}, step_size={step_size}; both must be positive"
-            )
+        at_least("HamiltonianRefined", 1, steps=steps)
+        if not step_size > 0:
+            raise InputError(f"HamiltonianRefined: step_size is {step_size}; it must be positive")
         self.base = q
         self.raw_step = jnp.zeros(q.family.latent_dim)
         self.raw_heat = jnp.full((), 2.0)

@@ -20,7 +20,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import FullGaussian, stop
-from jensen.errors import InputError
+from jensen.errors import at_least
 from jensen.posteriors.rules import space
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
@@ -144,9 +144,7 @@ def _paths(model: Any, datum: Datum, starts: int, steps: int, *, key: PRNGKey) -
 
 
 def _positive(member: Any, names: tuple[str, ...]) -> None:
-    for name in names:
-        if getattr(member, name) < 1:
-            raise InputError(f"{type(member).__name__}: {name} is {getattr(member, name)}; at least 1")
+    at_least(type(member).__name__, 1, **{name: getattr(member, name) for name in names})
 
 
 def _local(posterior: AbstractPosterior, model: Any) -> Verdict:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jensen.core import AbstractInference, AbstractPosterior, Datum, Verdict, inputs_of, state_before
 from jensen.dist import AbstractDensity, AbstractRecurrence, Reparameterized, ReparameterizedPath, real_steps
-from jensen.errors import InputError
+from jensen.errors import at_least, check_made
 from jensen.families import AbstractFamily
 from jensen.posteriors.starts import StartsItsBase
 from jensen.posteriors.stepwise import AbstractStepwise
@@ -49,8 +49,8 @@ class OpenLoop(AbstractPosterior, StartsItsBase):
     context: int
 
     def __init__(self, base: AbstractStepwise, context: int = 1):
-        if context < 1:
-            raise InputError(f"OpenLoop: context is {context}; at least one step has to be looked at")
+        check_made("OpenLoop", "base", base, AbstractStepwise, "posteriors.Filtering(..., like=model)")
+        at_least("OpenLoop", 1, context=context)
         self.base, self.context = base, context
 
     def __call__(self, model: Any, datum: Datum, *, key: PRNGKey) -> ReparameterizedPath:

@@ -16,8 +16,8 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractDistribution
-from jensen.errors import InputError, check_key
-from jensen.families import AbstractFamily, AbstractPathFamily
+from jensen.errors import InputError, at_least, check_key
+from jensen.families import AbstractFamily, AbstractPathFamily, check_family
 from jensen.posteriors.rules import family_matches_prior
 from jensen.typing import Array, Float, PRNGKey
 
@@ -43,8 +43,8 @@ class PerDatum(HasFamily, IndexesData):
 
     def __init__(self, family: AbstractFamily, *, num_data: int, key: PRNGKey):
         check_key(key)
-        if num_data < 1:
-            raise InputError(f"PerDatum: num_data is {num_data}; it must be the number of training rows")
+        check_family("PerDatum", "family", family)
+        at_least("PerDatum", 1, num_data=num_data)
         self.family = family
         self.table = jnp.tile(family.initial_params(), (num_data, 1))
         self.num_data = num_data

@@ -20,8 +20,8 @@ from jensen.core import (
     real_steps_of,
 )
 from jensen.dist import AbstractDistribution, real_steps
-from jensen.errors import InputError, check_key
-from jensen.families import AbstractFamily
+from jensen.errors import InputError, at_least, check_key, checked_sizes
+from jensen.families import AbstractFamily, check_family
 from jensen.nets import MLP, Frame
 from jensen.posteriors.rules import family_matches_prior, no_paths, same_condition
 from jensen.typing import Array, Float, PRNGKey
@@ -71,11 +71,12 @@ class Pooled(HasFamily, InitializesFromData):
         key: PRNGKey,
     ):
         check_key(key)
-        if data_dim < 1 or cond_dim < 0 or not widths:
-            raise InputError(
-                f"Pooled: data_dim={data_dim}, cond_dim={cond_dim}, widths={tuple(widths)}; data_dim must be "
-                "at least 1, cond_dim at least 0, and one width be given"
-            )
+        check_family("Pooled", "family", family)
+        at_least("Pooled", 1, data_dim=data_dim)
+        at_least("Pooled", 0, cond_dim=cond_dim)
+        widths = checked_sizes("Pooled", "widths", widths, "(64, 64)")
+        if not widths:
+            raise InputError("Pooled: widths are empty; give one at least, as (64, 64)")
         to_each, to_head = jax.random.split(key)
         self.family = family
         self.each = MLP(data_dim + cond_dim, widths[-1], widths[:-1], key=to_each)

@@ -20,7 +20,7 @@ from jensen.core import (
     independent_draws,
 )
 from jensen.dist import AbstractDistribution, AbstractEnumerable, Reparameterized, stop
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least
 from jensen.posteriors.starts import StartsItsBase
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
@@ -73,8 +73,9 @@ class SemiAmortized(Refines, StartsItsBase):
                 f"SemiAmortized: {type(q).__name__} is no network that could be improved upon; use "
                 "posteriors.Amortized"
             )
-        if steps < 1 or not step_size > 0:
-            raise InputError(f"SemiAmortized: steps={steps}, step_size={step_size}; both must be positive")
+        at_least("SemiAmortized", 1, steps=steps)
+        if not step_size > 0:
+            raise InputError(f"SemiAmortized: step_size is {step_size}; it must be positive")
         self.base = q
         self.steps = steps
         self.step_size = step_size

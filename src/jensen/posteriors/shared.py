@@ -21,8 +21,8 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractDistribution, FullGaussian
-from jensen.errors import InputError, check_key
-from jensen.families import AbstractFamily, Placed
+from jensen.errors import InputError, check_key, check_made
+from jensen.families import AbstractFamily, Placed, check_family
 from jensen.posteriors.local import Laplace, Pathfinder
 from jensen.posteriors.rules import family_matches_prior
 from jensen.posteriors.together import Together
@@ -52,6 +52,9 @@ class Global(HasFamily, SharesLatent, StartsFromModel):
 
     def __init__(self, family: AbstractFamily, *, start: Laplace | Pathfinder | None = None, key: PRNGKey):
         check_key(key)
+        check_family("Global", "family", family)
+        if start is not None:
+            check_made("Global", "start", start, Laplace | Pathfinder, "posteriors.Laplace()")
         self.family = family if start is None else Placed(family)
         self.params = family.initial_params()
         self.start = start

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jensen.core import Datum
-from jensen.errors import check_key
-from jensen.families import AbstractFamily
+from jensen.errors import check_key, checked_sizes
+from jensen.families import AbstractFamily, check_family
 from jensen.nets import GRU, Merge
 from jensen.posteriors.stepwise import AbstractStepwise, Encoder, before, checked, small_head
 from jensen.typing import Array, Float, PRNGKey
@@ -67,6 +67,8 @@ class Smoothing(AbstractStepwise):
     ):
         check_key(key)
         model = checked("Smoothing", like)
+        check_family("Smoothing", "family", family)
+        widths = checked_sizes("Smoothing", "widths", widths, "(200,)")
         keys = jax.random.split(key, 3)
         memory = memory or widths[0]
         self.family = family

@@ -22,7 +22,7 @@ from jensen.core import (
     state_before,
 )
 from jensen.dist import RelaxablePath, Reparameterized, ReparameterizedPath, has_kl, real_steps
-from jensen.errors import CombinationError
+from jensen.errors import CombinationError, checked_sizes
 from jensen.families import AbstractFamily
 from jensen.nets import MLP, Frame, Merge, column_means
 from jensen.posteriors.rules import no_paths, space
@@ -88,6 +88,7 @@ class Encoder(eqx.Module):
 
 
 def _perceptron(in_dim: int, widths: Sequence[int], *, key: PRNGKey) -> MLP | None:
+    widths = checked_sizes("posterior", "encoder", widths, "(64,), or a module")
     if not widths:
         return None
     return MLP(in_dim, widths[-1], widths[:-1], activation=jax.nn.relu, key=key)

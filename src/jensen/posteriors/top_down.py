@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jensen.core import AbstractModel, Datum, PicksLaw
 from jensen.dist import AbstractDensity, AbstractRung, DiagGaussian, TopDownGaussian, split_layers
-from jensen.errors import check_key
+from jensen.errors import check_key, checked_sizes
 from jensen.families import AbstractFamily, bounded_exp
 from jensen.nets import MLP, Frame
 from jensen.posteriors.layered import AbstractLayeredPosterior, layers_of
@@ -104,7 +104,8 @@ class TopDown(AbstractLayeredPosterior, PicksLaw):
     ):
         check_key(key)
         data_dim, dims = layers_of("TopDown", like)
-        sizes = [tuple(widths), *[tuple(between)] * (len(dims) - 1)]
+        between = checked_sizes("TopDown", "between", between, "(128,)")
+        sizes = [checked_sizes("TopDown", "widths", widths, "(256, 256)"), *[between] * (len(dims) - 1)]
         tops = [data_dim, *(size[-1] for size in sizes)]
         keys = jax.random.split(key, 2 * len(dims))
         self.ups = tuple(

@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
 from jensen.core import (
     AbstractInference,
@@ -20,7 +21,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractDistribution, Codes, NearestCode
-from jensen.errors import InputError, check_key
+from jensen.errors import InputError, at_least, check_key
 from jensen.nets import MLP, Frame, checked_net
 from jensen.posteriors.amortized import entering_frame
 from jensen.posteriors.rules import same_columns
@@ -81,13 +82,10 @@ class VectorQuantized(AbstractPosterior, InitializesFromData):
         key: PRNGKey,
     ):
         check_key(key)
-        sizes = {"num_variables": num_variables, "code_dim": code_dim, "data_dim": data_dim}
-        for name, size in sizes.items():
-            if size < 1:
-                raise InputError(f"VectorQuantized: {name} is {size}; it must be at least 1")
-        if len(weights) != 2 or not min(weights) >= 0:
+        at_least("VectorQuantized", 1, num_variables=num_variables, code_dim=code_dim, data_dim=data_dim)
+        if np.shape(weights) != (2,) or not min(weights) >= 0:
             wanted = "they must be (pull, commitment), 0 or more"
-            raise InputError(f"VectorQuantized: weights are {tuple(weights)}; {wanted}")
+            raise InputError(f"VectorQuantized: weights are {weights}; {wanted}")
         if net is None:
             net = MLP(data_dim, num_variables * code_dim, widths, activation=activation, key=key)
         else:

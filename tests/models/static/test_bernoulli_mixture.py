@@ -67,7 +67,7 @@ def test_probabilities_stay_within_their_bounds_and_held_ones_keep_their_bits():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: models.BernoulliMixture(0, 2, key=KEY), "both must be above 0"),
+        (lambda: models.BernoulliMixture(0, 2, key=KEY), "num_components is 0"),
         (lambda: models.BernoulliMixture(2, 2, min_prob=0.5, key=KEY), "between 0 and 1/2"),
         (lambda: models.BernoulliMixture.with_parameters([1.0], [[0.0]]), "strictly between 0 and 1"),
         (lambda: models.BernoulliMixture.with_parameters([1.0], [[0.5], [0.5]]), r"give \(K,\) and \(K, D\)"),

@@ -189,7 +189,7 @@ def test_gradients_of_the_evidence_are_finite_with_missing_entries():
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: models.GaussianMixture(0, 2, key=KEY), "both must be above 0"),
+        (lambda: models.GaussianMixture(0, 2, key=KEY), "num_components is 0"),
         (lambda: models.GaussianMixture(2, 2, covariance="diagonal", key=KEY), "did you mean 'diag'"),
         (lambda: models.Gaussian(2, covariance="tied"), "unknown"),
         (lambda: models.Gaussian(0), "data_dim is 0"),

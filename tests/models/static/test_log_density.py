@@ -85,7 +85,7 @@ def test_one_array_without_a_name():
             r"p is simplex, so a vector of at least 2 entries, not of shape \(1,\)",
         ),
         (lambda: of((2, 3), "cholesky_correlation"), "a square matrix, at least 2 by 2"),
-        (lambda: of((0,), "real"), "every axis must be at least 1 long"),
+        (lambda: of((0,), "real"), "positive whole numbers"),
         (
             lambda: of((2,), "real", lambda p: p["p"]),
             r"must return one real number, got float32 of shape \(2,\)",

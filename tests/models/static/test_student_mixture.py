@@ -102,7 +102,7 @@ def test_draws_have_its_tails():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: models.StudentMixture(0, 2, key=KEY), "both must be above 0"),
+        (lambda: models.StudentMixture(0, 2, key=KEY), "num_components is 0"),
         (lambda: models.StudentMixture(2, 2, df=0.1, key=KEY), r"df is 0.1; it must lie in \[0.5, 200\]"),
         (lambda: models.StudentMixture.with_parameters([1.0], [[0.0]], [[[1.0]]], 500.0), "give one or"),
         (lambda: models.StudentMixture.with_parameters([1.0], [[0.0], [1.0]], [[[1.0]]], 5.0), r"\(K, D\)"),

@@ -10,11 +10,11 @@ import numpy as np
 
 from jensen.core import Datum
 from jensen.dist import CategoricalRow, log_prob_observed
-from jensen.errors import check_key
+from jensen.errors import at_least, check_key
 from jensen.models import likelihoods
-from jensen.models.conditional.condition import check_cond, check_sizes, cond_frame_of
+from jensen.models.conditional.condition import check_cond, cond_frame_of
 from jensen.models.conditional.regression import AbstractRegression
-from jensen.nets import MLP, Frame
+from jensen.nets import MLP, Frame, checked_net
 from jensen.typing import PRNGKey, Scalar
 
 
@@ -59,10 +59,13 @@ class CategoricalNet(AbstractRegression):
         key: PRNGKey,
     ):
         check_key(key)
-        check_sizes("CategoricalNet", data_dim=data_dim, cond_dim=cond_dim)
+        at_least("CategoricalNet", 1, data_dim=data_dim, cond_dim=cond_dim)
         self.likelihood_family = likelihoods.Categorical(data_dim, num_categories)
         out = self.likelihood_family.num_params
-        self.net = MLP(cond_dim, out, widths, key=key) if net is None else net
+        if net is None:
+            self.net = MLP(cond_dim, out, widths, key=key)
+        else:
+            self.net = checked_net("CategoricalNet", net, cond_dim, out)
         self.cond_frame = Frame.identity(cond_dim)
         self.data_dim = data_dim
         self.cond_dim = cond_dim

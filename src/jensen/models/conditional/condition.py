@@ -83,14 +83,3 @@ def cond_frame_of(rows: Datum) -> Frame:
     real = real_steps_of(rows)
     each = None if weight is None else np.broadcast_to(weight[:, None], real.shape)[real]
     return Frame.standardizing(cond[real], None, each)
-
-
-def check_sizes(name: str, **sizes: int) -> None:
-    """Refuse a size that is not positive.
-
-    Raises:
-        InputError: Naming it.
-    """
-    for word, size in sizes.items():
-        if size < 1:
-            raise InputError(f"{name}: {word} is {size}; it must be at least 1")

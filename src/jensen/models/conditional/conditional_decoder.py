@@ -12,11 +12,11 @@ import numpy as np
 
 from jensen.core import Datum
 from jensen.dist import AbstractDensity, AbstractObservation, log_prob_observed
-from jensen.errors import InputError, check_key
+from jensen.errors import InputError, at_least, check_key
 from jensen.models import likelihoods, priors
-from jensen.models.conditional.condition import HasCondFrame, check_cond, check_sizes, cond_frame_of
+from jensen.models.conditional.condition import HasCondFrame, check_cond, cond_frame_of
 from jensen.models.static.decoding import AbstractDecoder, Parts, checked_parts, started_prior
-from jensen.nets import MLP, Frame
+from jensen.nets import MLP, Frame, checked_net
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 
@@ -75,9 +75,11 @@ class ConditionalDecoder(AbstractDecoder, HasCondFrame):
         prior, family = conditional_parts(
             "ConditionalDecoder", (data_dim, cond_dim, latent_dim), likelihood, prior, widths, key=to_prior
         )
+        seen = priors.features_dim(prior) + cond_dim
         if net is None:
-            net = MLP(priors.features_dim(prior) + cond_dim, family.num_params, widths, key=to_net)
-        self.net = net
+            self.net = MLP(seen, family.num_params, widths, key=to_net)
+        else:
+            self.net = checked_net("ConditionalDecoder", net, seen, family.num_params)
         self.prior = prior
         self.likelihood_family = family
         self.cond_frame = Frame.identity(cond_dim)
@@ -145,7 +147,7 @@ def chunk_decoder(
     Raises:
         InputError: If a number is not positive.
     """
-    check_sizes("chunk_decoder", horizon=horizon, action_dim=action_dim)
+    at_least("chunk_decoder", 1, horizon=horizon, action_dim=action_dim)
     return ConditionalDecoder(
         horizon * action_dim, cond_dim, latent_dim, likelihood=likelihood, widths=widths, prior=prior, key=key
     )
@@ -174,8 +176,9 @@ def conditional_parts(
         InputError: If a dimension is not positive, or names contradict each other.
     """
     data_dim, cond_dim, latent_dim = dims
-    check_sizes(name, cond_dim=cond_dim)
-    if prior is None and latent_dim is not None and latent_dim > 0:
+    at_least(name, 1, cond_dim=cond_dim)
+    if prior is None and latent_dim is not None:
+        at_least(name, 1, latent_dim=latent_dim)
         prior = priors.ConditionalGaussian(latent_dim, cond_dim, widths=widths, key=key)
     if isinstance(prior, priors.ConditionalGaussian) and prior.cond_dim != cond_dim:
         raise InputError(f"{name}: cond_dim={cond_dim}, but the prior reads {prior.cond_dim} columns")

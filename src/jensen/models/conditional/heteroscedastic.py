@@ -12,13 +12,13 @@ import numpy as np
 
 from jensen.core import Datum, HasExactConditional
 from jensen.dist import GaussianRow, log_prob_observed
-from jensen.errors import InputError, check_key, nearest
+from jensen.errors import InputError, at_least, check_key, nearest
 from jensen.families import bounded_exp
-from jensen.models.conditional.condition import check_cond, check_sizes, cond_frame_of
+from jensen.models.conditional.condition import check_cond, cond_frame_of
 from jensen.models.conditional.regression import AbstractRegression
 from jensen.models.likelihoods.gaussian import MIN_LOG_SCALE, Floor, noise_floor
 from jensen.models.static.framed import HasFrame, frame_of
-from jensen.nets import MLP, Frame
+from jensen.nets import MLP, Frame, checked_net
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 VARIANCES = ("input", "shared", "unit")
@@ -70,13 +70,16 @@ class HeteroscedasticNet(AbstractRegression, HasExactConditional, HasFrame):
         key: PRNGKey,
     ):
         check_key(key)
-        check_sizes("HeteroscedasticNet", data_dim=data_dim, cond_dim=cond_dim)
+        at_least("HeteroscedasticNet", 1, data_dim=data_dim, cond_dim=cond_dim)
         if variance not in VARIANCES:
             raise InputError(
                 f"HeteroscedasticNet: variance {variance!r} is unknown{nearest(variance, VARIANCES)}"
             )
         out = 2 * data_dim if variance == "input" else data_dim
-        self.net = MLP(cond_dim, out, widths, key=key) if net is None else net
+        if net is None:
+            self.net = MLP(cond_dim, out, widths, key=key)
+        else:
+            self.net = checked_net("HeteroscedasticNet", net, cond_dim, out)
         self.log_scale = jnp.zeros(data_dim) if variance == "shared" else None
         self.frame = Frame.identity(data_dim)
         self.cond_frame = Frame.identity(cond_dim)

@@ -13,8 +13,8 @@ import numpy as np
 from jensen.algorithms.linalg import eigh
 from jensen.core import Datum, HasExactConditional, HasExpectationMaximization
 from jensen.dist import JointGaussianRow
-from jensen.errors import InputError, JensenWarning, check_key
-from jensen.models.conditional.condition import check_cond, check_sizes, cond_frame_of
+from jensen.errors import InputError, JensenWarning, at_least, check_key
+from jensen.models.conditional.condition import check_cond, cond_frame_of
 from jensen.models.conditional.regression import AbstractRegression
 from jensen.models.static.components import Components
 from jensen.models.static.covariance import VARIANCE_FLOOR
@@ -69,7 +69,7 @@ class LinearGaussian(AbstractRegression, HasExpectationMaximization, HasExactCon
     def __init__(self, data_dim: int, cond_dim: int, *, covariance: str = "full", key: PRNGKey | None = None):
         if key is not None:
             check_key(key)
-        check_sizes("LinearGaussian", data_dim=data_dim, cond_dim=cond_dim)
+        at_least("LinearGaussian", 1, data_dim=data_dim, cond_dim=cond_dim)
         structure = named(covariance, KINDS)
         self.slopes = jnp.zeros((data_dim, cond_dim))
         self.components = Components(jnp.zeros((1, data_dim)), structure.pooled(np.eye(data_dim), 1))

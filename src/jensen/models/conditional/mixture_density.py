@@ -22,13 +22,13 @@ from jensen.core import (
     Simulates,
 )
 from jensen.dist import AbstractDistribution, AbstractObservation, Categorical, GaussianRow, JointGaussianRow
-from jensen.errors import InputError, check_key, nearest
-from jensen.models.conditional.condition import HasCondFrame, check_cond, check_sizes, cond_frame_of
+from jensen.errors import InputError, at_least, check_key, nearest
+from jensen.models.conditional.condition import HasCondFrame, check_cond, cond_frame_of
 from jensen.models.conditional.heads import Heads
 from jensen.models.likelihoods.gaussian import MIN_LOG_SCALE, Floor, noise_floor
 from jensen.models.static.framed import HasFrame, frame_of, standardized
 from jensen.models.static.start import check_rows, k_means, weights_of
-from jensen.nets import MLP, Frame
+from jensen.nets import MLP, Frame, checked_net
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar
 
 COVARIANCES = ("diag", "full")
@@ -106,7 +106,7 @@ class MixtureDensity(
         key: PRNGKey,
     ):
         check_key(key)
-        check_sizes("MixtureDensity", data_dim=data_dim, cond_dim=cond_dim, num_components=num_components)
+        at_least("MixtureDensity", 1, data_dim=data_dim, cond_dim=cond_dim, num_components=num_components)
         for word, value, known in (("covariance", covariance, COVARIANCES), ("gate", gate, GATES)):
             if value not in known:
                 raise InputError(f"MixtureDensity: {word} {value!r} is unknown{nearest(value, known)}")
@@ -119,7 +119,10 @@ class MixtureDensity(
         self.num_components = num_components
         self.covariance = covariance
         self.initialized = False
-        self.net = MLP(cond_dim, self.num_params, widths, key=key) if net is None else net
+        if net is None:
+            self.net = MLP(cond_dim, self.num_params, widths, key=key)
+        else:
+            self.net = checked_net("MixtureDensity", net, cond_dim, self.num_params)
 
     @property
     def num_params(self) -> int:

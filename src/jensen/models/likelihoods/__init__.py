@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from jensen.errors import InputError, nearest
+from jensen.errors import InputError, check_made, nearest
 from jensen.models.likelihoods.base import AbstractLikelihood
 from jensen.models.likelihoods.bernoulli import Bernoulli
 from jensen.models.likelihoods.beta_binomial import BetaBinomial
@@ -37,6 +37,8 @@ def named(likelihood: str | AbstractLikelihood, data_dim: int) -> AbstractLikeli
     """
     if isinstance(likelihood, AbstractLikelihood):
         return likelihood
+    if not isinstance(likelihood, str):
+        check_made("model", "likelihood", likelihood, AbstractLikelihood, "'gaussian'")
     if likelihood == "categorical":
         raise InputError(
             "likelihood 'categorical' needs its number of classes: "

@@ -8,7 +8,6 @@ import equinox as eqx
 
 from jensen.core import AbstractInference, Verdict
 from jensen.dist import AbstractDensity
-from jensen.errors import InputError
 from jensen.typing import Array, Float
 
 
@@ -37,13 +36,3 @@ class AbstractLivePrior(AbstractPrior):
     @abstractmethod
     def rule(self, inference: AbstractInference) -> Verdict:
         """Judge whether the posterior can make it."""
-
-
-def at_least(name: str, value: int, least: int) -> None:
-    """Refuse a size that is too small.
-
-    Raises:
-        InputError: If ``value`` is below ``least``.
-    """
-    if value < least:
-        raise InputError(f"prior: {name} is {value}; it must be at least {least}")

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jensen import dist
-from jensen.errors import check_key
-from jensen.models.priors.base import AbstractPrior, at_least
+from jensen.errors import at_least, check_key
+from jensen.models.priors.base import AbstractPrior
 from jensen.typing import Array, Float, PRNGKey
 
 
@@ -46,9 +46,8 @@ class Codebook(AbstractPrior):
 
     def __init__(self, num_codes: int, num_variables: int, code_dim: int, *, key: PRNGKey):
         check_key(key)
-        at_least("num_codes", num_codes, 2)
-        at_least("num_variables", num_variables, 1)
-        at_least("code_dim", code_dim, 1)
+        at_least("prior", 2, num_codes=num_codes)
+        at_least("prior", 1, num_variables=num_variables, code_dim=code_dim)
         self.num_codes = num_codes
         self.num_variables = num_variables
         self.code_dim = code_dim

@@ -11,8 +11,8 @@ import numpy as np
 
 from jensen import dist, families
 from jensen.core import Datum, InitializesFromData
-from jensen.errors import InputError, check_key
-from jensen.models.priors.base import AbstractPrior, at_least
+from jensen.errors import InputError, at_least, check_key
+from jensen.models.priors.base import AbstractPrior
 from jensen.nets import MLP, Frame
 from jensen.typing import Array, Float, PRNGKey
 
@@ -45,8 +45,7 @@ class ConditionalGaussian(AbstractPrior, InitializesFromData):
 
     def __init__(self, latent_dim: int, cond_dim: int, *, widths: Sequence[int] = (64, 64), key: PRNGKey):
         check_key(key)
-        at_least("latent_dim", latent_dim, 1)
-        at_least("cond_dim", cond_dim, 1)
+        at_least("prior", 1, latent_dim=latent_dim, cond_dim=cond_dim)
         self.net = MLP(cond_dim, 2 * latent_dim, widths, key=key).quiet()
         self.cond_frame = Frame.identity(cond_dim)
         self.latent_dim = latent_dim

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jensen import dist
-from jensen.models.priors.base import AbstractPrior, at_least
+from jensen.errors import at_least
+from jensen.models.priors.base import AbstractPrior
 from jensen.typing import Array, Float, Int
 
 
@@ -24,7 +25,7 @@ class Categorical(AbstractPrior):
     logits: Float[Array, "k"]
 
     def __init__(self, num_classes: int):
-        at_least("num_classes", num_classes, 2)
+        at_least("prior", 2, num_classes=num_classes)
         self.num_classes = num_classes
         self.logits = jnp.zeros(num_classes)
 
@@ -56,8 +57,8 @@ class OneHot(AbstractPrior):
     logits: Float[Array, "v k"]
 
     def __init__(self, num_classes: int, num_variables: int = 1):
-        at_least("num_classes", num_classes, 2)
-        at_least("num_variables", num_variables, 1)
+        at_least("prior", 2, num_classes=num_classes)
+        at_least("prior", 1, num_variables=num_variables)
         self.num_classes = num_classes
         self.num_variables = num_variables
         self.logits = jnp.zeros((num_variables, num_classes))
@@ -88,7 +89,7 @@ class Bernoulli(AbstractPrior):
     logits: Float[Array, "d"]
 
     def __init__(self, latent_dim: int):
-        at_least("latent_dim", latent_dim, 1)
+        at_least("prior", 1, latent_dim=latent_dim)
         self.latent_dim = latent_dim
         self.logits = jnp.zeros(latent_dim)
 

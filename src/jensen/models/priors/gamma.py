@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 
 from jensen import dist
-from jensen.errors import InputError
-from jensen.models.priors.base import AbstractPrior, at_least
+from jensen.errors import InputError, at_least
+from jensen.models.priors.base import AbstractPrior
 from jensen.typing import Array, Float
 
 
@@ -33,7 +33,7 @@ class Gamma(AbstractPrior):
     rate: float = 1.0
 
     def __check_init__(self):
-        at_least("latent_dim", self.latent_dim, 1)
+        at_least("prior", 1, latent_dim=self.latent_dim)
         if not (self.concentration >= 0.2 and self.rate > 0):
             raise InputError(
                 f"prior: Gamma(concentration={self.concentration}, rate={self.rate}): the concentration must "

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 
 from jensen import dist
+from jensen.errors import at_least
 from jensen.families import bounded_exp
-from jensen.models.priors.base import AbstractPrior, at_least
+from jensen.models.priors.base import AbstractPrior
 from jensen.typing import Array, Float
 
 
@@ -23,7 +24,7 @@ class StandardNormal(AbstractPrior):
     latent_dim: int
 
     def __check_init__(self):
-        at_least("latent_dim", self.latent_dim, 1)
+        at_least("prior", 1, latent_dim=self.latent_dim)
 
     def __call__(self, cond: Any) -> dist.DiagGaussian:
         """Return N(0, I)."""
@@ -47,7 +48,7 @@ class LearnedGaussian(AbstractPrior):
     log_scale: Float[Array, "d"]
 
     def __init__(self, latent_dim: int):
-        at_least("latent_dim", latent_dim, 1)
+        at_least("prior", 1, latent_dim=latent_dim)
         self.latent_dim = latent_dim
         self.loc = jnp.zeros(latent_dim)
         self.log_scale = jnp.zeros(latent_dim)

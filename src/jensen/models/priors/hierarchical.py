@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jensen import dist, families
-from jensen.errors import InputError, check_key
-from jensen.models.priors.base import AbstractPrior, at_least
+from jensen.errors import InputError, at_least, check_key, checked_sizes
+from jensen.models.priors.base import AbstractPrior
 from jensen.nets import MLP, glorot
 from jensen.typing import Array, Float, PRNGKey
 
@@ -185,7 +185,7 @@ class Ladder(AbstractHierarchy):
         key: PRNGKey,
     ):
         check_key(key)
-        at_least("width", width, 1)
+        at_least("prior", 1, width=width)
         dims = checked_dims("Ladder", latent_dims)
         self.rungs = tuple(
             _step(dim, width, activation, i == 0, key=k)
@@ -217,11 +217,9 @@ def checked_dims(name: str, latent_dims: Sequence[int]) -> tuple[int, ...]:
     Raises:
         InputError: If there are fewer than two, or one is not positive.
     """
-    dims = tuple(int(dim) for dim in latent_dims)
+    dims = checked_sizes(name, "latent_dims", latent_dims, "(2, 5), the top first")
     if len(dims) < 2:
         raise InputError(f"{name}: latent_dims has {len(dims)} layer; give two or more, or StandardNormal")
-    if min(dims) < 1:
-        raise InputError(f"{name}: latent_dims is {dims}; every layer must have at least one latent")
     return dims
 
 

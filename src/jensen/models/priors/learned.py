@@ -5,7 +5,7 @@ from typing import Any
 
 from jensen.dist import AbstractDensity, AbstractEnumerable
 from jensen.errors import InputError
-from jensen.families import AbstractFamily, AbstractPathFamily
+from jensen.families import AbstractFamily, AbstractPathFamily, check_family
 from jensen.models.priors.base import AbstractPrior
 from jensen.typing import Array, Float
 
@@ -35,6 +35,7 @@ class Learned(AbstractPrior):
     params: Float[Array, "p"]
 
     def __init__(self, family: AbstractFamily):
+        check_family("priors.Learned", "family", family)
         if issubclass(family.law, AbstractEnumerable) or isinstance(family, AbstractPathFamily):
             name = type(family).__name__
             raise InputError(

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jensen import dist, families
-from jensen.errors import check_key
-from jensen.models.priors.base import AbstractPrior, at_least
+from jensen.errors import at_least, check_key
+from jensen.models.priors.base import AbstractPrior
 from jensen.typing import Array, Float, PRNGKey
 
 _SCALE = 0.7
@@ -46,8 +46,7 @@ class MixtureOfGaussians(AbstractPrior):
 
     def __init__(self, latent_dim: int, num_components: int, *, key: PRNGKey):
         check_key(key)
-        at_least("latent_dim", latent_dim, 1)
-        at_least("num_components", num_components, 1)
+        at_least("prior", 1, latent_dim=latent_dim, num_components=num_components)
         centres = jax.random.normal(key, (num_components, latent_dim)) * jnp.sqrt(1 - _SCALE**2)
         scales = jnp.full((num_components, latent_dim), jnp.log(_SCALE))
         self.latent_dim = latent_dim

@@ -21,8 +21,8 @@ from jensen.core import (
     SharesLatent,
     Verdict,
 )
-from jensen.errors import InputError, check_key
-from jensen.models.priors.base import AbstractLivePrior, AbstractPrior, at_least
+from jensen.errors import InputError, at_least, check_key
+from jensen.models.priors.base import AbstractLivePrior, AbstractPrior
 from jensen.nets import Frame, column_means
 from jensen.typing import Array, Float, PRNGKey
 
@@ -67,9 +67,7 @@ class VampPrior(AbstractLivePrior, InitializesFromData):
 
     def __init__(self, latent_dim: int, data_dim: int, num_pseudo: int, *, key: PRNGKey):
         check_key(key)
-        at_least("latent_dim", latent_dim, 1)
-        at_least("data_dim", data_dim, 1)
-        at_least("num_pseudo", num_pseudo, 1)
+        at_least("prior", 1, latent_dim=latent_dim, data_dim=data_dim, num_pseudo=num_pseudo)
         self.latent_dim = latent_dim
         self.data_dim = data_dim
         self.pseudo = jax.random.normal(key, (num_pseudo, data_dim))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jensen import dist, families
 from jensen.core import Datum
-from jensen.errors import InputError, check_key
+from jensen.errors import at_least, check_key
 from jensen.models import likelihoods
 from jensen.models.sequence.recurrent import decoder_with_heads, started
 from jensen.models.sequence.state_space import AbstractStateSpace
@@ -78,8 +78,8 @@ class EmbedToControl(AbstractStateSpace):
         key: PRNGKey,
     ):
         check_key(key)
-        if obs_dim < 1 or action_dim < 0:
-            raise InputError(f"EmbedToControl: obs_dim={obs_dim}, action_dim={action_dim}; at least 1 and 0")
+        at_least("EmbedToControl", 1, obs_dim=obs_dim)
+        at_least("EmbedToControl", 0, action_dim=action_dim)
         to_net, to_transition = jax.random.split(key)
         own = likelihoods.named(likelihood, obs_dim)
         self.family = families.DiagGaussian(latent_dim)

@@ -21,7 +21,7 @@ from jensen.core import (
     Simulates,
 )
 from jensen.dist import AbstractDistribution, AbstractObservation, Categorical, MarkovPath
-from jensen.errors import InputError, check_key, nearest
+from jensen.errors import InputError, at_least, check_key, nearest
 from jensen.models.sequence.emission_counts import CategoricalEmission, PoissonEmission
 from jensen.models.sequence.emission_gaussian import GaussianEmission
 from jensen.models.sequence.emissions import LOG_ZERO, AbstractEmission, as_logits, counted, log_probs
@@ -100,11 +100,8 @@ class HMM(
         key: PRNGKey,
     ):
         check_key(key)
-        if num_states < 1 or data_dim < 1 or input_dim < 0:
-            raise InputError(
-                f"HMM: num_states={num_states}, data_dim={data_dim}, input_dim={input_dim}; "
-                "at least 1, 1 and 0"
-            )
+        at_least("HMM", 1, num_states=num_states, data_dim=data_dim)
+        at_least("HMM", 0, input_dim=input_dim)
         if emission not in EMISSIONS:
             raise InputError(f"HMM: emission {emission!r} is unknown{nearest(emission, EMISSIONS)}")
         if emission == "categorical" and num_categories is None:

@@ -23,7 +23,7 @@ from jensen.core import (
 )
 from jensen.dist import AbstractDistribution, Draw
 from jensen.dist.path_gaussian import GaussianChain, GaussianPath
-from jensen.errors import InputError, nearest
+from jensen.errors import InputError, at_least, nearest
 from jensen.models.sequence.linear_gaussian_chain import HasChain, steps_of
 from jensen.models.sequence.linear_gaussian_em import expected_sums
 from jensen.models.sequence.linear_gaussian_given import given
@@ -102,11 +102,8 @@ class LinearGaussianSSM(
         engine: str = "serial",
         key: PRNGKey,
     ):
-        if latent_dim < 1 or data_dim < 1 or input_dim < 0:
-            raise InputError(
-                f"LinearGaussianSSM: latent_dim={latent_dim}, data_dim={data_dim}, input_dim={input_dim}; "
-                "at least 1, 1 and 0"
-            )
+        at_least("LinearGaussianSSM", 1, latent_dim=latent_dim, data_dim=data_dim)
+        at_least("LinearGaussianSSM", 0, input_dim=input_dim)
         if input_to not in INPUT_TO:
             raise InputError(
                 f"LinearGaussianSSM: input_to {input_to!r} is unknown{nearest(input_to, INPUT_TO)}"

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jensen import dist, families
 from jensen.core import Datum
-from jensen.errors import InputError, check_key, nearest
+from jensen.errors import InputError, at_least, check_key, nearest
 from jensen.models import likelihoods
 from jensen.models.sequence.recurrent import decoder_net, started
 from jensen.models.sequence.state_space import AbstractStateSpace
@@ -73,8 +73,8 @@ class NeuralStateSpace(AbstractStateSpace):
         key: PRNGKey,
     ):
         check_key(key)
-        if data_dim < 1 or cond_dim < 0:
-            raise InputError(f"NeuralStateSpace: data_dim={data_dim}, cond_dim={cond_dim}; at least 1 and 0")
+        at_least("NeuralStateSpace", 1, data_dim=data_dim)
+        at_least("NeuralStateSpace", 0, cond_dim=cond_dim)
         if isinstance(transition, str) and transition not in TRANSITIONS:
             raise InputError(
                 f"NeuralStateSpace: transition {transition!r} is unknown{nearest(transition, TRANSITIONS)}"

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jensen import dist, families
 from jensen.core import Datum, inputs_of, state_before
-from jensen.errors import InputError, check_key
+from jensen.errors import InputError, at_least, check_key
 from jensen.models import likelihoods
 from jensen.models.sequence.recurrent import (
     AbstractRecurrentModel,
@@ -93,11 +93,8 @@ class RSSM(AbstractRecurrentModel):
         key: PRNGKey,
     ):
         check_key(key)
-        if obs_dim < 1 or action_dim < 0 or deter_dim < 1:
-            raise InputError(
-                f"RSSM: obs_dim={obs_dim}, action_dim={action_dim}, deter_dim={deter_dim}; "
-                "at least 1, 0 and 1"
-            )
+        at_least("RSSM", 1, obs_dim=obs_dim, deter_dim=deter_dim)
+        at_least("RSSM", 0, action_dim=action_dim)
         self.family = families.DiagGaussian(30) if latent is None else latent
         if not issubclass(self.family.law, dist.AbstractTransport):
             raise InputError(

@@ -21,7 +21,7 @@ from jensen.core import (
     Simulates,
 )
 from jensen.dist import AbstractDistribution, BernoulliRow, Categorical
-from jensen.errors import InputError, check_key
+from jensen.errors import InputError, at_least, check_key
 from jensen.models.likelihoods import Bernoulli
 from jensen.models.static.components import EMPTY
 from jensen.models.static.start import check_rows, k_means, weights_of
@@ -79,11 +79,7 @@ class BernoulliMixture(
 
     def __init__(self, num_components: int, data_dim: int, *, min_prob: float = 1e-3, key: PRNGKey):
         check_key(key)
-        if num_components < 1 or data_dim < 1:
-            raise InputError(
-                f"BernoulliMixture: num_components={num_components}, data_dim={data_dim}; "
-                "both must be above 0"
-            )
+        at_least("BernoulliMixture", 1, num_components=num_components, data_dim=data_dim)
         if not 0 < min_prob < 0.5:
             raise InputError(f"BernoulliMixture: min_prob is {min_prob}; it must lie between 0 and 1/2")
         self.logits = jnp.zeros(num_components)

@@ -10,7 +10,7 @@ from jax.core import Tracer
 from numpyro.distributions import biject_to, constraints
 from numpyro.distributions.transforms import Transform
 
-from jensen.errors import InputError, nearest
+from jensen.errors import InputError, checked_sizes, nearest
 from jensen.typing import Array, Float, Scalar
 
 Constraint = str | tuple[float, float]
@@ -51,9 +51,8 @@ class Block(NamedTuple):
         Raises:
             InputError: If the shape or the constraint makes no sense, or the two do not go together.
         """
-        shape = (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
-        if any(n < 1 for n in shape):
-            raise InputError(f"LogDensity: {name} has shape {shape}; every axis must be at least 1 long")
+        shape = (shape,) if isinstance(shape, int | np.integer) else shape
+        shape = checked_sizes("LogDensity", f"the shape of {name}", shape, "(4,)")
         axes = _LEAST_AXES.get(constraint, 0) if isinstance(constraint, str) else 0
         short = axes and (len(shape) < axes or shape[-1] < 2 or (axes == 2 and shape[-2] != shape[-1]))
         if short:

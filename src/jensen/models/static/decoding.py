@@ -20,7 +20,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractDensity
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least, check_made
 from jensen.models import likelihoods, priors
 from jensen.nets import StartsAt
 from jensen.typing import Array, Float, PRNGKey, Scalar
@@ -112,11 +112,13 @@ def checked_parts(
     Raises:
         InputError: If a dimension is not positive, or names contradict each other.
     """
-    if data_dim < 1:
-        raise InputError(f"{name}: data_dim is {data_dim}; it must be the number of columns of x")
+    at_least(name, 1, data_dim=data_dim)
+    if prior is not None:
+        check_made(name, "prior", prior, priors.AbstractPrior, "models.priors.StandardNormal(2)")
     if prior is None:
-        if latent_dim is None or latent_dim < 1:
+        if latent_dim is None:
             raise InputError(f"{name}: latent_dim is {latent_dim}; give a positive one, or a prior")
+        at_least(name, 1, latent_dim=latent_dim)
         prior = priors.StandardNormal(latent_dim)
     elif latent_dim is not None and latent_dim != prior.latent_dim:
         raise InputError(

@@ -11,7 +11,7 @@ import numpy as np
 from jensen.algorithms.linalg import cholesky, solve_lower
 from jensen.core import Datum, HasExactPosterior, HasLatentDim, HasObservation
 from jensen.dist import AbstractDistribution, DiagGaussian, FullGaussian, GaussianRow, log_prob_observed
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least
 from jensen.models.static.components import Components
 from jensen.models.static.factor_covariance import AbstractFactorCovariance
 from jensen.models.static.framed import (
@@ -131,8 +131,7 @@ def started(model: Any, components: Components, frame: Frame) -> Any:
 
 def check_dimensions(name: str, data_dim: int, latent_dim: int) -> None:
     """Refuse dimensions that are not positive, or more factors than columns."""
-    if data_dim < 1 or latent_dim < 1:
-        raise InputError(f"{name}: data_dim={data_dim}, latent_dim={latent_dim}; both must be positive")
+    at_least(name, 1, data_dim=data_dim, latent_dim=latent_dim)
     if latent_dim > data_dim:
         raise InputError(f"{name}: latent_dim={latent_dim} exceeds data_dim={data_dim}; take fewer factors")
 

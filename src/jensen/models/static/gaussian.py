@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import Datum
-from jensen.errors import InputError
+from jensen.errors import at_least
 from jensen.models.static.components import Components
 from jensen.models.static.framed import AbstractGaussianModel, frame_of, in_units, standardized
 from jensen.models.static.given import given
@@ -47,8 +47,7 @@ class Gaussian(AbstractGaussianModel):
     initialized: bool
 
     def __init__(self, data_dim: int, *, covariance: str = "full", key: PRNGKey | None = None):
-        if data_dim < 1:
-            raise InputError(f"Gaussian: data_dim is {data_dim}; it must be the number of columns of x")
+        at_least("Gaussian", 1, data_dim=data_dim)
         structure = named(covariance, KINDS)
         self.components = Components(jnp.zeros((1, data_dim)), structure.pooled(np.eye(data_dim), 1))
         self.frame = Frame.identity(data_dim)

@@ -76,6 +76,10 @@ class LogDensity(HoldsData):
         *,
         data: PyTree = None,
     ):
+        if not callable(log_joint):
+            raise InputError(
+                f"LogDensity: log_joint is {type(log_joint).__name__}; give a function of parameters"
+            )
         self.named = isinstance(shapes, Mapping)
         self.blocks = _blocks(shapes, constraints)
         self.density = log_joint

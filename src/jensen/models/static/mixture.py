@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.errors import InputError, check_key
+from jensen.errors import at_least, check_key
 from jensen.models.static.abstract_mixture import AbstractMixture
 from jensen.models.static.components import Components
 from jensen.models.static.covariance import AbstractCovariance
@@ -53,10 +53,7 @@ class GaussianMixture(AbstractMixture):
 
     def __init__(self, num_components: int, data_dim: int, *, covariance: str = "full", key: PRNGKey):
         check_key(key)
-        if num_components < 1 or data_dim < 1:
-            raise InputError(
-                f"GaussianMixture: num_components={num_components}, data_dim={data_dim}; both must be above 0"
-            )
+        at_least("GaussianMixture", 1, num_components=num_components, data_dim=data_dim)
         structure = named(covariance)
         means = jax.random.normal(key, (num_components, data_dim))
         self.logits = jnp.zeros(num_components)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.errors import InputError, check_key
+from jensen.errors import InputError, at_least, check_key
 from jensen.models.static.abstract_mixture import AbstractMixture
 from jensen.models.static.covariance import AbstractCovariance
 from jensen.models.static.given import given
@@ -70,10 +70,7 @@ class StudentMixture(AbstractMixture):
         key: PRNGKey,
     ):
         check_key(key)
-        if num_components < 1 or data_dim < 1:
-            raise InputError(
-                f"StudentMixture: num_components={num_components}, data_dim={data_dim}; both must be above 0"
-            )
+        at_least("StudentMixture", 1, num_components=num_components, data_dim=data_dim)
         if not LEAST_DF <= df <= MOST_DF:
             raise InputError(f"StudentMixture: df is {df}; it must lie in [{LEAST_DF:g}, {MOST_DF:g}]")
         means = jax.random.normal(key, (num_components, data_dim))

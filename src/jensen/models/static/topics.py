@@ -11,7 +11,7 @@ from jax.scipy.special import digamma
 
 from jensen.core import ChecksData, Datum, IteratesLocally
 from jensen.dist import AbstractDistribution, Dirichlet, Factors, kl_divergence
-from jensen.errors import InputError, check_key
+from jensen.errors import InputError, at_least, check_key
 from jensen.models.static.conjugate import Prior, filled, refuse_missing
 from jensen.typing import Array, Float, PRNGKey, Scalar, Shaped
 
@@ -80,8 +80,8 @@ class LDA(IteratesLocally, ChecksData):
     ):
         check_key(key)
         k, v = num_topics, data_dim
-        if k < 1 or v < 2:
-            raise InputError(f"LDA: num_topics={k}, data_dim={v}; at least 1 topic and 2 words")
+        at_least("LDA", 1, num_topics=k)
+        at_least("LDA", 2, data_dim=v)
         alpha, eta = (1 / k if a is None else a for a in (concentration, topic_concentration))
         if not (alpha > 0 and eta > 0):
             raise InputError(f"LDA: concentration={alpha}, topic_concentration={eta}; both must be positive")
