@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +53,34 @@ def test_never_seen_has_count_zero_and_nothing_learnt_counts_as_much():
     assert float(explore.pseudo_count(half, half)) == explore.pseudo.MOST
     assert float(explore.pseudo_count(half, half - 1)) == explore.pseudo.MOST  # it unlearnt
     assert float(explore.gain_count(jnp.array(-200.0), jnp.array(100.0))) < 1e-6  # and no overflow
+    one = jnp.array(0.0)
+    assert float(explore.pseudo_count(one, one)) == explore.pseudo.MOST  # a certainty tells of no count
+    assert float(explore.pseudo_count(one + 1, one + 2)) == explore.pseudo.MOST  # no mass
+    assert np.isnan(explore.pseudo_count(jnp.array(jnp.nan), half))
+
+
+def test_the_count_of_what_is_nearly_always_seen_keeps_its_digits():
+    """ρ is 1 − 10⁻⁵: the count shows only in what is missing to 1."""
+    rho = explore.Empirical((4, 3), prior=1e-3)
+    rho = eqx.tree_at(lambda rho: rho.counts, rho, (rho.counts[0].at[5].add(1_000.0),))
+    x = jnp.array([1.0, 2.0])
+    count = float(explore.pseudo_count(rho.log_prob(x), rho.log_prob_after(x)))
+    assert count == pytest.approx(1_000, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("bonus", "rows", "words"),
+    [
+        (lambda: explore.Counts(3, 2), (3, 0), "Counts: row 1 has state 3, but the table's are 0..2"),
+        (lambda: explore.DirichletGain(3, 2), (0, -1), "DirichletGain: row 1 has action -1"),
+        (lambda: explore.TableDisagreement(3, 2, key=KEY), (0, 2), "row 1 has action 2"),
+    ],
+)
+def test_codes_outside_the_table_are_refused(bonus, rows, words):
+    steps = Transitions(np.array([0, rows[0]]), np.array([0, rows[1]]), np.array([1, 1]))
+    with pytest.raises(InputError, match=words):
+        bonus().update(steps, key=KEY)
+    bonus().update(steps._replace(weight=np.array([1.0, 0.0])), key=KEY)  # what only fills the array
 
 
 def test_rows_that_did_not_happen_teach_nothing_and_earn_nothing():

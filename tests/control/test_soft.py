@@ -49,6 +49,28 @@ def test_one_table_a_step_acts_step_by_step():
     assert policy.predict(np.eye(3)).tolist() == [0, 1, 2]
 
 
+def test_what_is_no_state_is_refused_but_not_what_follows_an_end():
+    policy = TabularPolicy(np.eye(3))
+    for bad, words in (([[3.0]], "observation 0 is 3, none"), ([[1.0], [0.5]], "observation 1 is 0.5")):
+        with pytest.raises(InputError, match=words):
+            policy.predict(np.array(bad))
+    with pytest.raises(InputError, match="observation 0 is not one-hot"):
+        policy.predict(np.array([[1.0, 1.0, 0.0]]))
+    assert policy.predict(np.array([[-1.0], [1.0]]))[1] == 1
+    assert policy.predict(np.array([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))[1] == 1
+
+
+def test_digits_hold_at_a_discount_near_one():
+    """Two actions of equal worth in every state: V = (r̄ + τ log 2)/(1 − γ), and visits add up to 1/(1 − γ)."""
+    rows = np.random.default_rng(0).dirichlet(np.ones(4), 4)[:, None].repeat(2, 1)
+    world = MDP(rows, np.full((4, 2), 0.3), np.full(4, 0.25))
+    found = soft_control(world, temperature=0.5, discount=0.9999)
+    np.testing.assert_allclose(found.values, (0.3 + 0.5 * np.log(2)) / 1e-4, rtol=3e-7)
+    np.testing.assert_allclose(found.policy, 0.5, rtol=1e-6)
+    assert found.occupancy.sum() == pytest.approx(1e4, rel=1e-9)
+    assert found.expected_return == pytest.approx(0.3e4, rel=1e-6)
+
+
 def test_states_are_codes_or_one_hot_rows():
     assert state_codes(np.array([[2.0], [0.5], [-1.0], [4.0]]), 4, "here").tolist() == [2, -1, -1, -1]
     assert state_codes(np.array([[0, 1, 0], [0, 0, 0], [1, 0, 1]]), 3, "here").tolist() == [1, -1, -1]

@@ -91,12 +91,17 @@ def test_a_step_is_the_models_in_the_environments_units(world: ModelWorld):
 
 def test_states_of_recorded_episodes(world: ModelWorld):
     states = world.states(data(), key=KEY)
-    assert states.carry.shape == (21, 5) and len(states.z) == 21
+    assert states.carry.shape == (20, 5) and len(states.z) == 20  # 21, less the one that ended its episode
     again = world.states(data(), key=KEY)
     np.testing.assert_array_equal(states.z, again.z)
-    first = np.cumsum([0, 4, 6, 6])
+    first = np.cumsum([0, 3, 6, 6])
     assert np.ptp(np.asarray(states.carry)[first], axis=0).max() < 1e-6  # episodes begin in one carry
     assert np.ptp(np.asarray(states.carry)[first + 1], axis=0).max() > 1e-3
+    over = data()
+    x = over.rows().x.copy()
+    x[..., -1] = 0.0
+    with pytest.raises(InputError, match="continues is 0 at every step"):
+        world.states(fit.Data(x, cond=over.rows().cond), key=KEY)
 
 
 def test_what_cannot_be_a_world():

@@ -177,6 +177,9 @@ def solve(
     in a handful of steps. Derivatives by rewards, temperature, discount and dynamics are those of the
     solution itself (the implicit function theorem): by a reward, the discounted occupancy.
 
+    In float32 values are off by about 10⁻⁷/(1 − γ) of themselves; in float64 (``jax.enable_x64``, as
+    ``control.soft_control`` does, and ``mdp.exact_rows``) by 10⁻¹⁵/(1 − γ).
+
     Args:
         mdp: The problem.
         temperature: τ ≥ 0.

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jensen.algorithms import mdp as tables
@@ -24,8 +25,8 @@ OUTLOOKS = {"variational": soft_bellman.expected, "exact": soft_bellman.optimist
 _UNSOLVED, _ENDLESS = 1e-4, 1e4
 """Share of the greatest value that the Bellman equation may be off by; steps after which nothing ends."""
 
-_NEVER = 1e7
-"""Visits in all that float32 cannot tell from endless ones: 1 − P is then singular to its last digit."""
+_NEVER = 1e12
+"""Visits in all that float64 cannot tell from endless ones: 1 − P is then singular to its last digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +139,11 @@ def soft_control(
             f"soft_control: without a horizon and with discount 1 no value is finite: from state {stuck} an "
             "episode never ends; give horizon=, or a discount below 1"
         )
-    soft, error, steps = _solved(problem, temperature, discount, horizon, posterior)
+    # in float32 1 − γ alone has lost four digits at γ = 0.9999
+    with jax.enable_x64(True):
+        soft, error, steps = _solved(tables.exact_rows(mdp), temperature, discount, horizon, posterior)
+        soft = jax.tree.map(np.asarray, soft)
+    soft = jax.tree.map(jnp.asarray, soft)
     if not (float(error) < _UNSOLVED and (discount < 1 or float(steps) < _ENDLESS)):
         raise InputError(
             f"soft_control: no finite values at temperature {temperature:g} and discount {discount:g}: going "
@@ -175,7 +180,7 @@ def visited(
     Raises:
         InputError: A policy of another shape, or episodes that would go on for ever with γ = 1.
     """
-    table = np.asarray(policy, np.float32)
+    table = np.asarray(policy, np.float64)
     shape = (mdp.num_states, mdp.num_actions)
     if table.shape[-2:] != shape or (table.ndim == 3 and horizon not in (None, len(table))):
         wanted = shape if horizon is None else (horizon, *shape)
@@ -186,7 +191,8 @@ def visited(
         raise InputError(
             "without a horizon and with discount 1 visits are infinite; give horizon=, or a discount"
         )
-    visits = np.asarray(_visits(mdp, table, discount))
+    with jax.enable_x64(True):
+        visits = np.asarray(_visits(tables.exact_rows(mdp), tables.whole(table), discount))
     if not (np.isfinite(visits).all() and visits.min() > -1 and visits.sum() < _NEVER):
         raise InputError(
             "the policy never ends some episodes, and with discount 1 its visits are then infinite; give "

@@ -50,11 +50,12 @@ class Counts(Foresees):
 
     def bonus(self, transitions: Transitions) -> Array:
         """Return the same for every transition."""
-        worth = jax.vmap(self.ahead)(jnp.asarray(transitions.observation), jnp.asarray(transitions.action))
+        state, action, _ = transitions.codes("Counts", *self.visits.shape)
+        worth = jax.vmap(self.ahead)(state, action)
         return worth * transitions.happened
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> Counts:
         """Count."""
-        where = (jnp.asarray(transitions.observation), jnp.asarray(transitions.action))
+        where = transitions.codes("Counts", *self.visits.shape)[:2]
         more = (transitions.happened > 0).astype(jnp.int32)
         return eqx.tree_at(lambda b: b.visits, self, self.visits.at[where].add(more))

@@ -94,7 +94,7 @@ class Empirical(AbstractOnlineDensity):
 
     def _log_prob(self, x: Float[Array, "d"], more: float) -> Scalar:
         parts = [
-            jnp.log((count[place] + more) / jnp.maximum(count.sum() + more, 1e-30))
+            _log_share(count[place] + more, jnp.maximum(count.sum() - count[place], 0.0))
             for count, place in zip(self.counts, self._places(x), strict=True)
         ]
         return jnp.stack(parts).sum()
@@ -108,6 +108,12 @@ class Empirical(AbstractOnlineDensity):
                 place = place * self.sizes[column] + codes[column]
             places.append(place)
         return tuple(places)
+
+
+def _log_share(own: Scalar, rest: Scalar) -> Scalar:
+    """Return log own/(own + rest); near 1 by what is missing, in which alone a pseudo-count shows there."""
+    total = jnp.maximum(own + rest, 1e-30)
+    return jnp.where(own > rest, jnp.log1p(-jnp.minimum(rest / total, 0.5)), jnp.log(own / total))
 
 
 class Refitted(AbstractOnlineDensity):

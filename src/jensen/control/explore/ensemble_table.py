@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from jensen.control.explore.checks import at_least, positive
 from jensen.control.explore.gain import check_outcomes, next_state
@@ -68,12 +67,13 @@ class TableDisagreement(Foresees):
 
     def bonus(self, transitions: Transitions) -> Float[Array, "n"]:
         """Return the same for every transition."""
-        worth = jax.vmap(self.ahead)(jnp.asarray(transitions.observation), jnp.asarray(transitions.action))
+        state, action, _ = transitions.codes("TableDisagreement", *self.counts.shape[1:3])
+        worth = jax.vmap(self.ahead)(state, action)
         return worth * transitions.happened
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> TableDisagreement:
         """Let each table count its half."""
-        seen, action, after = (jnp.asarray(part) for part in transitions[:3])
+        seen, action, after = transitions.codes("TableDisagreement", *self.counts.shape[1:3])
         where = (seen, action, jax.vmap(self.outcome)(seen, after))
         weight = transitions.happened * jax.random.bernoulli(key, 0.5, (len(self.counts), len(seen)))
         counts = jax.vmap(lambda table, weight: table.at[where].add(weight))(self.counts, weight)

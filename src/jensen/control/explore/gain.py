@@ -96,7 +96,7 @@ class DirichletGain(InformationGain):
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> DirichletGain:
         """Count outcomes."""
-        seen, action, after = (jnp.asarray(part) for part in transitions[:3])
+        seen, action, after = transitions.codes("DirichletGain", *self.concentration.shape[:2])
         where = (seen, action, jax.vmap(self.outcome)(seen, after))
         counted = self.concentration.at[where].add(transitions.happened)
         return eqx.tree_at(lambda b: b.concentration, self, counted)

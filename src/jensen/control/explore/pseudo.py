@@ -28,18 +28,22 @@ def pseudo_count(log_before: Scalar, log_after: Scalar) -> Scalar:
         log_after: log ρ', once it was seen one more time.
 
     Returns:
-        N̂ ≥ 0, at most ``MOST``.
+        N̂ ≥ 0, at most ``MOST``: so much where nothing is learnt (ρ' ≤ ρ), where ρ = 1, which is 0/0 and tells
+        of no count (a prior on other outcomes does), and where ρ > 1, which is no mass; see ``gain_count``.
 
     Example:
         >>> round(float(pseudo_count(jnp.log(3 / 10), jnp.log(4 / 11))), 4)
         3.0
     """
     left = -jnp.expm1(jnp.minimum(log_after, 0.0))
-    return _over_gain(left, log_before, log_after)
+    return jnp.where(log_before >= 0, MOST, _over_gain(left, log_before, log_after))
 
 
 def gain_count(log_before: Scalar, log_after: Scalar) -> Scalar:
-    """Return 1/(ρ'/ρ − 1), the same for small ρ: of densities, whose units then do not matter."""
+    """Return 1/(ρ'/ρ − 1), the same for small ρ: of densities, whose units then do not matter.
+
+    As ``pseudo_count``, between 0 and ``MOST``.
+    """
     return _over_gain(jnp.ones(()), log_before, log_after)
 
 
@@ -109,9 +113,9 @@ class PseudoCounts(Foresees):
 
 
 def _over_gain(numerator: Scalar, log_before: Scalar, log_after: Scalar) -> Scalar:
-    """Return numerator/(ρ'/ρ − 1); 0 where ρ = 0, and ``MOST`` where ρ' is not above ρ."""
-    seen = jnp.isfinite(log_before)
+    """Return numerator/(ρ'/ρ − 1); 0 where ρ = 0, ``MOST`` where ρ' is not above ρ, and NaN of NaN."""
+    seen = log_before != -jnp.inf
     gain = jnp.expm1(jnp.minimum(jnp.where(seen, log_after - log_before, 0.0), 60.0))
-    learns = gain > jnp.maximum(numerator / MOST, 1e-12)
+    learns = ~(gain <= jnp.maximum(numerator / MOST, 1e-12))
     count = jnp.where(learns, numerator / jnp.where(learns, gain, 1.0), MOST)
     return jnp.where(seen, count, 0.0)

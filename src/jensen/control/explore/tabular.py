@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jensen.algorithms.mdp import MDP, checked
+from jensen.algorithms.mdp import MDP, SLACK, checked, exact_rows
 from jensen.control.explore.checks import at_least
 from jensen.control.explore.transitions import AbstractBonus, Foresees, Transitions
 from jensen.core import AbstractWorld, Moved
@@ -91,7 +91,7 @@ class TableWorld(AbstractWorld):
         Raises:
             InputError: What `algorithms.mdp.checked` refuses, and forbidden actions: who acts may try any.
         """
-        transitions, rewards, start = (np.asarray(part, np.float64) for part in checked(mdp))
+        transitions, rewards, start = exact_rows(checked(mdp))
         if not np.isfinite(rewards).all():
             state, act = np.argwhere(~np.isfinite(rewards))[0]
             raise InputError(
@@ -102,12 +102,12 @@ class TableWorld(AbstractWorld):
         order = np.argsort(-transitions, axis=-1, kind="stable")[..., :most]
         summed = np.cumsum(np.take_along_axis(transitions, order, -1), -1)
         # rounding must not end an episode that goes on
-        summed = np.where(np.abs(summed - 1) < 1e-6, 1.0, summed)
+        summed = np.where(summed[..., -1:] > 1 - SLACK, summed / summed[..., -1:], summed)
         return cls(
             successors=jnp.asarray(order, jnp.int32),
             cumulative=jnp.asarray(summed, jnp.float32),
             rewards=jnp.asarray(rewards, jnp.float32),
-            start=jnp.asarray(np.cumsum(start) / start.sum(), jnp.float32),
+            start=jnp.asarray(np.cumsum(start), jnp.float32),
             action_dim=rewards.shape[1],
         )
 

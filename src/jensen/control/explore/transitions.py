@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jensen.datasets import Episodes
 from jensen.errors import InputError
@@ -57,6 +58,35 @@ class Transitions(NamedTuple):
                 )
             actions = np.eye(num_actions, dtype=np.float32)[actions]
         return cls(seen, actions, after)
+
+    def codes(self, who: str, num_states: int, num_actions: int) -> tuple[Array, Array, Array]:
+        """Return o_t, a_t and o_{t+1} of a table's steps as arrays.
+
+        Inside of a compiled function nothing can be refused: there JAX reads the last row in place of one
+        that is missing, and writes none.
+
+        Args:
+            who: Names the reader in errors.
+            num_states: S; o_{t+1} may be any code, where the episode ended there.
+            num_actions: A.
+
+        Raises:
+            InputError: Codes outside 0..S−1 or 0..A−1 of a step that happened: which row.
+        """
+        parts = tuple(jnp.asarray(part) for part in self[:3])
+        if any(isinstance(part, Tracer) for part in (*parts, self.weight)):
+            return parts
+        real = np.ones(len(parts[0]), bool) if self.weight is None else np.asarray(self.weight) != 0
+        for name, part, num in (("state", parts[0], num_states), ("action", parts[1], num_actions)):
+            seen = np.asarray(part)
+            wrong = ((seen < 0) | (seen >= num)) & real
+            if wrong.any():
+                row = int(wrong.argmax())
+                raise InputError(
+                    f"{who}: row {row} has {name} {seen[row]}, but the table's are 0..{num - 1}; make it "
+                    "larger, or correct the codes"
+                )
+        return parts
 
     @property
     def happened(self) -> Float[Array, "n"]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jensen.algorithms.mdp import MDP, checked
+from jensen.algorithms.mdp import MDP, SLACK, checked, exact_rows
 from jensen.control.policies.base import Policy
 from jensen.datasets import Episodes
 from jensen.errors import InputError
@@ -17,7 +17,8 @@ class TabularPolicy(Policy):
     """Draws actions from a table.
 
     Observations are states: a code 0..S−1 in one column, or a one-hot row, as Gymnasium's FlattenObservation
-    makes of a Discrete space.
+    makes of a Discrete space. After an end, where any action will do, −1 or a row of zeros; others are
+    refused.
 
     Args:
         probabilities: π(a | s), (S, A); or (H, S, A), one table a step, the last of which goes on being used.
@@ -82,6 +83,7 @@ class TabularPolicy(Policy):
     def _rows(self, observations: np.ndarray, age: np.ndarray) -> np.ndarray:
         table = self.probabilities
         codes = state_codes(observations, table.shape[-2], "TabularPolicy")
+        _check_ended(observations, codes, table.shape[-2])
         return table[codes] if table.ndim == 2 else table[np.minimum(age, len(table) - 1), codes]
 
     def _drawn(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -107,17 +109,18 @@ def sample_episodes(
     Raises:
         InputError: No problem, or no policy.
     """
-    world = checked(mdp)
+    world = exact_rows(checked(mdp))
     table = TabularPolicy(policy).probabilities
     table = table[None] if table.ndim == 2 else table
-    moves, each = np.asarray(world.transitions, np.float64), np.asarray(world.rewards, np.float64)
+    moves, each = np.asarray(world.transitions), np.asarray(world.rewards)
     rng = np.random.default_rng(seed)
     state = _draw(np.broadcast_to(np.asarray(world.start), (episodes, world.num_states)), rng)
     seen, done, paid = [state], [], []
     for t in range(max_steps):
         action = _draw(table[min(t, len(table) - 1), state], rng)
         rows = moves[state, action]
-        after = _draw(np.concatenate([rows, 1 - rows.sum(-1, keepdims=True)], -1), rng)
+        left = 1 - rows.sum(-1, keepdims=True)
+        after = _draw(np.concatenate([rows, np.where(left > SLACK, left, 0.0)], -1), rng)
         over = (state < 0) | (after == world.num_states)
         paid.append(np.where(state < 0, 0.0, each[state, action]))
         done.append(action)
@@ -140,6 +143,20 @@ def _draw(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw a column from each row of probabilities."""
     below = rng.random(len(rows))[:, None] < rows.cumsum(-1)
     return np.where(below.any(-1), below.argmax(-1), rows.argmax(-1))
+
+
+def _check_ended(observations: np.ndarray, codes: Int[np.ndarray, "n"], num_states: int) -> None:
+    """Refuse what is no state, but for what is seen after an end, where any action will do."""
+    rows = np.asarray(observations).reshape(len(codes), -1)
+    over = (rows == (-1 if rows.shape[1] == 1 else 0)).all(-1)
+    wrong = (codes < 0) & ~over
+    if wrong.any():
+        row = int(wrong.argmax())
+        shown = f"{rows[row, 0]:g}" if rows.shape[1] == 1 else "not one-hot"
+        raise InputError(
+            f"TabularPolicy: observation {row} is {shown}, none of the {num_states} states; give codes "
+            f"0..{num_states - 1}, or one-hot rows (after an end, −1 or a row of zeros)"
+        )
 
 
 def state_codes(observations: Any, num_states: int, who: str) -> Int[np.ndarray, "n"]:

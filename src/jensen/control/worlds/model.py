@@ -16,7 +16,7 @@ from jensen.dist import AbstractRelaxable, draw
 from jensen.errors import InputError, nearest
 from jensen.fit import Data, Fitted
 from jensen.models.likelihoods import Bernoulli, Joined
-from jensen.typing import Array, Float, PRNGKey
+from jensen.typing import Array, Bool, Float, PRNGKey
 
 LATENTS = ("sample", "mean")
 
@@ -149,12 +149,18 @@ class ModelWorld(ObservedWorld):
     def states(self, data: Any, *, key: PRNGKey) -> Latent:
         """Infer the states of recorded episodes, to imagine onwards from.
 
+        States at which an episode ended (``continues`` is 0 there) are left out: no step follows them, and a
+        model that never saw one imagines anything.
+
         Args:
             data: What the model was fitted to, or like it: ``fit.Data`` or arrays (N, T, D).
             key: Randomness; one path is drawn an episode.
 
         Returns:
-            The states of all real steps, episode after episode, stacked on a leading axis.
+            The states of all other real steps, episode after episode, stacked on a leading axis.
+
+        Raises:
+            InputError: No state is left.
         """
         rows = Data.of(data).rows()
         parts = []
@@ -162,9 +168,21 @@ class ModelWorld(ObservedWorld):
             part = jax.tree.map(lambda leaf, i=first: jnp.asarray(leaf[i : i + _BLOCK]), rows)
             keys = jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(len(part.x)))
             walked = jax.tree.map(np.asarray, _inferred(self.inference, part, keys))
-            real = real_steps_of(part)
+            real = np.asarray(real_steps_of(part)) & self._goes_on(part)
             parts.append(jax.tree.map(lambda leaf, real=real: leaf[real], walked))
+        if not any(len(jax.tree.leaves(part)[0]) for part in parts):
+            raise InputError(
+                "ModelWorld: continues is 0 at every step of the data; there is nothing to go on from"
+            )
         return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *parts)
+
+    def _goes_on(self, rows: Datum) -> Bool[np.ndarray, "n t"]:
+        """Return which steps did not end their episode, as far as the data say."""
+        if self.continues is None:
+            return np.ones(np.shape(rows.x)[:2], bool)
+        column = self.observation_dim + self.continues
+        over = np.asarray(rows.x)[..., column] == 0
+        return ~over if rows.mask is None else ~(over & np.asarray(rows.mask, bool)[..., column])
 
 
 @eqx.filter_jit
