@@ -6,9 +6,9 @@
 What is seen are single 32 × 32 pictures, which do not show the velocity. The model learns from 100 episodes
 of 200 steps whose torques are drawn at random and held for 10 steps on average; with ``--few`` from 15 of
 them and 5 rounds of 3 episodes that the planner itself plays. Then CEM (128 candidates, 4 iterations, horizon
-15) plans at every step, and its returns are paired, start by start, with those of the same search in the true
+25) plans at every step, and its returns are paired, start by start, with those of the same search in the true
 dynamics from the true state, and of random torques. Optimism is the imagined return of a plan less what the
-15 steps from there then earned, a mean over steps and starts. One line of JSON a seed, every return in it;
+25 steps from there then earned, a mean over steps and starts. One line of JSON a seed, every return in it;
 seeds already there are passed over.
 """
 
@@ -41,7 +41,7 @@ STEPS, WINDOW = 200, 50
 BLOCK = 25
 """Starts played at once; a line is printed after each block."""
 SHORT = ("seed", "few", "gap", "gap_se", "gap_median", "mean", "true_mean", "learning_seconds", "rounds")
-SEARCH = CEM(horizon=15, candidates=128, iterations=4)
+SEARCH = CEM(horizon=25, candidates=128, iterations=4)
 
 
 def starts(number: int) -> np.ndarray:

@@ -111,7 +111,7 @@ PLAN = (
     *_COLLECTED,
     Option("world", _WORLD, "RUN", "the world model of a run, instead of one learned here", _name),
     Option("planner", _PLAN, "KIND", f"{' or '.join(PLANNERS)} (default cem)", one_of(*PLANNERS)),
-    Option("horizon", _PLAN, "H", "steps looked ahead (default 15)", whole(1)),
+    Option("horizon", _PLAN, "H", "steps looked ahead (default 25)", whole(1)),
     Option("candidates", _PLAN, "N", "plans tried at once (default 128)", whole(2)),
     Option(
         "iterations", _PLAN, "I", "times they are drawn anew around the better ones (default 4)", whole(1)

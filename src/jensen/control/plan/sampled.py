@@ -24,7 +24,7 @@ class AbstractSampledSearch(AbstractSearch):
     finite has no weight; where none is finite, the plan's value is not either.
     """
 
-    horizon: int = 15
+    horizon: int = 25
     candidates: int = 128
     iterations: int = 4
     discount: float = 1.0
