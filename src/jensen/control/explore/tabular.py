@@ -91,7 +91,7 @@ class TableWorld(AbstractWorld):
         Raises:
             InputError: What `algorithms.mdp.checked` refuses, and forbidden actions: who acts may try any.
         """
-        transitions, rewards, start = exact_rows(checked(mdp))
+        transitions, rewards, start = map(np.asarray, exact_rows(checked(mdp)))
         if not np.isfinite(rewards).all():
             state, act = np.argwhere(~np.isfinite(rewards))[0]
             raise InputError(

@@ -73,17 +73,18 @@ class Transitions(NamedTuple):
         Raises:
             InputError: Codes outside 0..S−1 or 0..A−1 of a step that happened: which row.
         """
-        parts = tuple(jnp.asarray(part) for part in self[:3])
+        seen, action, after = self[:3]
+        parts = jnp.asarray(seen), jnp.asarray(action), jnp.asarray(after)
         if any(isinstance(part, Tracer) for part in (*parts, self.weight)):
             return parts
         real = np.ones(len(parts[0]), bool) if self.weight is None else np.asarray(self.weight) != 0
         for name, part, num in (("state", parts[0], num_states), ("action", parts[1], num_actions)):
-            seen = np.asarray(part)
-            wrong = ((seen < 0) | (seen >= num)) & real
+            codes = np.asarray(part)
+            wrong = ((codes < 0) | (codes >= num)) & real
             if wrong.any():
                 row = int(wrong.argmax())
                 raise InputError(
-                    f"{who}: row {row} has {name} {seen[row]}, but the table's are 0..{num - 1}; make it "
+                    f"{who}: row {row} has {name} {codes[row]}, but the table's are 0..{num - 1}; make it "
                     "larger, or correct the codes"
                 )
         return parts

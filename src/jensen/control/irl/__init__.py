@@ -13,22 +13,40 @@ from jensen.control.irl.rewards import (
     ScaledReward,
     StateReward,
 )
+from jensen.control.irl.sampled import (
+    DoneReward,
+    InferredBySamples,
+    Rounds,
+    SeenReward,
+    StepReward,
+    Trajectories,
+    infer_sampled,
+    sampled_likelihood,
+)
 
 __all__ = [
     "AbstractReward",
     "Demonstrations",
+    "DoneReward",
     "Inferred",
+    "InferredBySamples",
     "LinearReward",
     "NetReward",
     "PairReward",
+    "Rounds",
     "ScaledReward",
+    "SeenReward",
     "SoftOptimal",
     "StateReward",
+    "StepReward",
+    "Trajectories",
     "clone",
     "demonstrated",
     "exact_demonstrations",
     "infer",
+    "infer_sampled",
     "infer_temperature",
+    "sampled_likelihood",
 ]
 
 

@@ -1,0 +1,164 @@
+"""Sampled inverse reinforcement learning against all trajectories of a table, one by one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jensen.algorithms import soft_bellman
+from jensen.algorithms.mdp import MDP, exact_rows
+from jensen.control import irl
+from jensen.control.policies.tabular import sample_episodes
+from jensen.control.soft import earned, soft_control
+from jensen.control.spaces import DiscreteActions
+from jensen.datasets import Episodes
+from jensen.envs import CliffWorld
+from jensen.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "algorithms"))
+from decision_problems import random_problem, trajectories
+
+KEY, STATES, HORIZON, TEMPERATURE = jax.random.key(0), 3, 3, 0.7
+
+
+@pytest.fixture(scope="module")
+def world() -> MDP:
+    return random_problem(0)
+
+
+@pytest.fixture(scope="module")
+def exact(world: MDP) -> tuple[Any, np.ndarray, float]:
+    """A linear reward of states, and log Z and its gradient by the recursion that knows the dynamics."""
+    reward = irl.SeenReward(STATES, widths=(), key=KEY)
+    weights = jnp.array([1.0, -0.5, 0.3])
+    reward = eqx.tree_at(lambda r: r.net.layers[0].weight, reward, weights[None])
+
+    def log_partition(weights: jax.Array) -> jax.Array:
+        problem = world._replace(rewards=jnp.broadcast_to(weights[:, None], (STATES, 2)))
+        how = {"temperature": TEMPERATURE, "outlook": soft_bellman.optimistic}
+        values = soft_bellman.backward(problem, HORIZON, **how).values[0]
+        return jax.nn.logsumexp(values / TEMPERATURE, b=world.start)
+
+    value, slope = jax.jit(jax.value_and_grad(log_partition))(weights)
+    return reward, np.asarray(slope), float(value)
+
+
+@eqx.filter_jit
+def climbed(reward: Any, drawn: irl.Trajectories, log_q: Any) -> Any:
+    """Return the estimate with one episode shown that stays in state 0, and its gradient."""
+    shown = irl.Trajectories(
+        jnp.eye(STATES)[None, jnp.zeros(HORIZON, int)], jnp.zeros((1, HORIZON), int), jnp.ones((1, HORIZON))
+    )
+
+    def value(reward: Any) -> Any:
+        found = irl.sampled_likelihood(reward, shown, drawn, log_q, temperature=TEMPERATURE)
+        return found.value, found.effective
+
+    (value_, effective), slope = eqx.filter_value_and_grad(value, has_aux=True)(reward)
+    return value_, effective, slope.net.layers[0].weight[0]
+
+
+def test_of_all_trajectories_the_gradient_is_the_exact_one(world: MDP, exact: tuple):
+    reward, slope, log_z = exact
+    every = list(trajectories(world, HORIZON))
+    states, actions = (np.array(part) for part in zip(*every, strict=True))
+    p, start = np.asarray(world.transitions, float), np.asarray(world.start, float)
+    log_p = np.log(start[states[:, 0]])
+    for t in range(HORIZON):
+        log_p += np.log(p[states[:, t], actions[:, t], states[:, t + 1]])
+    drawn = irl.Trajectories(
+        np.eye(STATES, dtype=np.float32)[states[:, :-1]], actions, np.ones(actions.shape, np.float32)
+    )
+    # as if each had been drawn once, at the density 1/N/p(τ) that makes the mean the sum over all
+    value, _, found = climbed(reward, drawn, (-log_p - np.log(len(every))).astype(np.float32))
+    shown = np.array([HORIZON, 0.0, 0.0]) / TEMPERATURE
+    np.testing.assert_allclose(found, shown - slope, atol=1e-4)
+    assert float(value) == pytest.approx(HORIZON * 1.0 / TEMPERATURE - log_z, abs=1e-4)
+
+
+def test_episodes_of_any_policy_estimate_it(world: MDP, exact: tuple):
+    """Even odds, and a policy that prefers one action, whose weights undo that."""
+    reward, slope, log_z = exact
+    shown = np.array([HORIZON, 0.0, 0.0]) / TEMPERATURE
+    for seed, odds in enumerate((0.5, 0.8)):
+        policy = np.broadcast_to([odds, 1 - odds], (STATES, 2))
+        episodes = sample_episodes(world, policy, 6_000, max_steps=HORIZON, seed=seed)
+        found = irl.Trajectories.of(episodes, HORIZON)
+        drawn = found._replace(observations=np.eye(STATES)[found.observations[..., 0].astype(int)])
+        log_q = np.log(np.where(drawn.actions == 0, odds, 1 - odds)).sum(1).astype(np.float32)
+        value, effective, found = climbed(reward, drawn, log_q)
+        np.testing.assert_allclose(found, shown - slope, atol=0.1)
+        assert float(value) == pytest.approx(HORIZON / TEMPERATURE - log_z, abs=0.1)
+        assert 600 < float(effective) < 6_000
+
+
+def test_episodes_of_any_length_are_filled_up_and_longer_ones_refused():
+    episodes = Episodes((np.ones((3, 2)), np.ones((2, 2))), (np.array([1, 0]), np.array([1])))
+    found = irl.Trajectories.of(episodes, 3)
+    assert found.real.tolist() == [[1, 1, 0], [1, 0, 0]] and found.actions[0].tolist() == [1, 0, 0]
+    with pytest.raises(InputError, match="episode 0 has 2 steps, the horizon is 1"):
+        irl.Trajectories.of(episodes, 1)
+    with pytest.raises(InputError, match="actions are vectors"):
+        irl.Trajectories.of(Episodes((np.ones((3, 2)),), (np.ones((2, 1)),)), 3)
+    with pytest.raises(InputError, match="temperature is 0"):
+        irl.Rounds(temperature=0.0)
+    with pytest.raises(InputError, match="rounds=0"):
+        irl.Rounds(rounds=0)
+
+
+@pytest.mark.slow
+def test_a_network_finds_the_goal_without_the_dynamics():
+    cliff = CliffWorld(wind=0.0)
+    world, horizon = cliff.mdp(), 8
+    expert = soft_control(world, temperature=1.0, horizon=horizon)
+    codes = np.eye(world.num_states, dtype=np.float32)
+
+    def seen(episodes: Episodes) -> Episodes:
+        return Episodes(tuple(codes[o.ravel().astype(int)] for o in episodes.observations), episodes.actions)
+
+    def draw(policy: Any, number: int, seed: int) -> Episodes:
+        return seen(played(world, policy, number, horizon, seed))
+
+    shown = seen(sample_episodes(world, expert.policy, 30, max_steps=horizon, seed=0))
+    reward = irl.SeenReward(world.num_states, widths=(32,), key=KEY)
+    found = irl.infer_sampled(
+        reward,
+        shown,
+        draw,
+        space=DiscreteActions(4),
+        horizon=horizon,
+        how=irl.Rounds(rounds=30, prior_scale=3.0),
+        key=KEY,
+    )
+    table = np.asarray(jax.vmap(lambda o: found.reward(o, jnp.int32(0)))(jnp.asarray(codes)))
+    planned = soft_control(
+        world._replace(rewards=np.repeat(table[:, None], 4, 1)), temperature=1.0, horizon=horizon
+    )
+    print(found, earned(world, planned.policy), expert.expected_return, found.effective.round(2))
+    assert found.effective[-1] > 0.1
+    assert earned(world, planned.policy) > 0.8 * expert.expected_return
+
+
+def played(world: MDP, policy: Any, number: int, horizon: int, seed: int) -> Episodes:
+    """Let a policy of one-hot rows act in a table."""
+    rng = np.random.default_rng(seed)
+    p, _, start = exact_rows(world)
+    eye = np.eye(world.num_states, dtype=np.float32)
+    state = rng.choice(world.num_states, number, p=start)
+    seen, done = [state], []
+    policy.reset(num_envs=number)
+    for _ in range(horizon):
+        actions = np.asarray(policy.select_action(eye[state]))
+        below = rng.random(number)[:, None] < np.asarray(p)[state, actions].cumsum(-1)
+        assert below.any(-1).all()  # nothing ends here
+        state = below.argmax(-1)
+        seen.append(state)
+        done.append(actions)
+    return Episodes(tuple(np.stack(seen, 1)), tuple(np.stack(done, 1)))
