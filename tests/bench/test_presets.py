@@ -13,6 +13,8 @@ import optax
 import pytest
 
 from jensen import datasets, fit, use
+from jensen.cli import presets
+from jensen.cli.options import REFINED
 
 ROOT = Path(__file__).parents[2]
 STEPS = 300
@@ -66,6 +68,22 @@ def test_the_table_of_the_docs_says_what_each_is(bench):
     sizes = bench.Sizes(data_dim=6, latent_dim=2, widths=(3,), pseudo=2)
     kinds = {name: build(sizes, jax.random.key(0)).check().kind for name, build in bench.PRESETS.items()}
     assert rows == kinds
+
+
+def test_the_table_of_the_docs_says_which_the_command_has():
+    page = (ROOT / "docs" / "presets.md").read_text()
+    lines = re.findall(r"^\| `[\w-]+`.*\| `([^`|]+)` \| \w+ \|$", page, re.M)
+    for line in lines:
+        name, *words = line.split()
+        given = {
+            flag[2:].replace("-", "_"): value for flag, value in zip(words[::2], words[1::2], strict=True)
+        }
+        presets.check_used(name, given)  # refuses what the command would
+    had = presets.PRESETS["vae"].choices
+    offered = [f"vae --prior {prior}" for prior in had["prior"] if prior != "normal"]
+    offered += [f"vae --objective {name}" for name in had["objective"] if name not in ("elbo", "iwae")]
+    offered += [f"vae --posterior {name}" for name in REFINED]
+    assert len(lines) == len(set(lines)) and {*offered, "vae", "iwae", "hvae", "vqvae"} <= set(lines)
 
 
 def test_the_example_of_the_docs_runs():

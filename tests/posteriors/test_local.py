@@ -137,7 +137,7 @@ def test_a_placed_family_keeps_its_axes_and_is_named_by_its_base():
 
 
 def test_what_cannot_be():
-    with pytest.raises(InputError, match="starts is 0; at least 1"):
+    with pytest.raises(InputError, match="starts is 0; it must be at least 1"):
         posteriors.Laplace(starts=0)
     with pytest.raises(InputError, match=r"neither Gaussian nor a flow; use families.FullGaussian"):
         posteriors.Global(families.Bernoulli(2), start=posteriors.Laplace(), key=KEY)

@@ -367,7 +367,7 @@ _OK = {"means": MEANS, "covariances": FULL}
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: HMM(0, 2, key=KEY), "num_states=0"),
+        (lambda: HMM(0, 2, key=KEY), "num_states is 0"),
         (lambda: HMM(2, 2, "gausian", key=KEY), "did you mean 'gaussian'"),
         (lambda: HMM(2, 2, "categorical", key=KEY), "needs num_categories=, C for the codes 0..C−1"),
         (lambda: HMM(2, 2, num_categories=3, key=KEY), "num_categories goes with emission='categorical'"),
