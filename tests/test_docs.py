@@ -13,11 +13,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-QUICK = ("diagnose/comparison", "models/decoder", "models/lda", "models/mixture", "models/posteriors")
+QUICK = ("models/decoder", "models/mixture", "models/posteriors")
 SLOW = (
     "diagnose/calibration",
+    "diagnose/comparison",
     "models/bayesian_mixture",
     "models/hmm",
+    "models/lda",
     "models/linear_gaussian_ssm",
     "models/log_density",
     "models/neural_state_space",

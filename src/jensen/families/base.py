@@ -40,6 +40,27 @@ class AbstractFamily(eqx.Module):
         """The parameters to start from: a standard normal, or even odds."""
 
 
+class AbstractContextFlow(AbstractFamily):
+    """A flow whose layers have weights of their own and read a context h, emitted for every datum.
+
+    Parameters are d means, d log-scales, then h.
+
+    Attributes:
+        context_dim: Length of h.
+    """
+
+    context_dim: eqx.AbstractVar[int]
+
+    @property
+    def num_params(self) -> int:
+        """2d and the context."""
+        return 2 * self.latent_dim + self.context_dim
+
+    def initial_params(self) -> Float[Array, "p"]:
+        """Zeros: the layers as they are, which do nothing until their weights are trained."""
+        return jnp.zeros(self.num_params)
+
+
 def bounded_exp(raw: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """Return exp(b tanh(raw / b)) with b = 10: a scale that can neither vanish nor overflow."""
     return jnp.exp(LOG_SCALE_BOUND * jnp.tanh(raw / LOG_SCALE_BOUND))

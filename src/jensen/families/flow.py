@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 from jensen import dist
 from jensen.errors import InputError, at_least, check_key
-from jensen.families.base import AbstractFamily, bounded_exp, check_family
+from jensen.families.base import AbstractContextFlow, AbstractFamily, bounded_exp, check_family
 from jensen.nets import Conditioner, Fixed, Masked, trainable
 from jensen.typing import Array, Float, PRNGKey
 
@@ -69,7 +69,7 @@ class PlanarFlow(AbstractFamily):
         return jnp.zeros(self.num_params)
 
 
-class CouplingFlow(AbstractFamily):
+class CouplingFlow(AbstractContextFlow):
     """z = loc + scale·f(u; h), f a chain of affine coupling layers (Real NVP). Both directions are cheap.
 
     Parameters: d means, d log-scales and a context h that the layers read. Their weights are the family's
@@ -115,23 +115,14 @@ class CouplingFlow(AbstractFamily):
         )
         self.latent_dim, self.context_dim = latent_dim, context_dim
 
-    @property
-    def num_params(self) -> int:
-        """2d and the context."""
-        return 2 * self.latent_dim + self.context_dim
-
     def __call__(self, params: Float[Array, "p"]) -> dist.Flow:
         """Let the layers read the context."""
         own, context = jnp.split(params, (2 * self.latent_dim,))
         layers = tuple(dist.Coupling(net, context, i % 2 == 0) for i, net in enumerate(self.nets))
         return _located(own, layers, self.latent_dim)
 
-    def initial_params(self) -> Float[Array, "p"]:
-        """Zeros: the standard normal, as long as the weights have not been trained."""
-        return jnp.zeros(self.num_params)
 
-
-class InverseAutoregressiveFlow(AbstractFamily):
+class InverseAutoregressiveFlow(AbstractContextFlow):
     """z = loc + scale·f(u; h), each layer of f scaling and shifting uᵢ by functions of u_{<i} and h.
 
     A draw costs one pass a layer and knows its density. The density *elsewhere* costs d passes: annealed
@@ -174,11 +165,6 @@ class InverseAutoregressiveFlow(AbstractFamily):
         )
         self.latent_dim, self.context_dim = latent_dim, context_dim
 
-    @property
-    def num_params(self) -> int:
-        """2d and the context."""
-        return 2 * self.latent_dim + self.context_dim
-
     def __call__(self, params: Float[Array, "p"]) -> dist.Flow:
         """Let the layers read the context, the order reversed between them."""
         own, context = jnp.split(params, (2 * self.latent_dim,))
@@ -187,12 +173,8 @@ class InverseAutoregressiveFlow(AbstractFamily):
             layers += [dist.Autoregressive(net, context), dist.Reverse()]
         return _located(own, tuple(layers), self.latent_dim)
 
-    def initial_params(self) -> Float[Array, "p"]:
-        """Zeros: the standard normal, as long as the weights have not been trained."""
-        return jnp.zeros(self.num_params)
 
-
-class FlowjaxFlow(AbstractFamily):
+class FlowjaxFlow(AbstractContextFlow):
     """z = loc + scale·f(u; h) with f any bijection of the package flowjax (splines, block networks, ...).
 
     The bijection's weights are shared by all data and trained with the posterior; where it takes a condition,
@@ -227,11 +209,6 @@ class FlowjaxFlow(AbstractFamily):
         """Length of the bijection's condition."""
         return int(np.prod(self.bijection.cond_shape)) if self.bijection.cond_shape is not None else 0
 
-    @property
-    def num_params(self) -> int:
-        """2d and the context."""
-        return 2 * self.latent_dim + self.context_dim
-
     def __call__(self, params: Float[Array, "p"]) -> dist.Flow:
         """Let the bijection read the context."""
         import paramax  # comes with flowjax
@@ -240,10 +217,6 @@ class FlowjaxFlow(AbstractFamily):
         arrays, rest = eqx.partition(paramax.unwrap(self.bijection), eqx.is_array)
         layer = dist.Foreign(arrays, rest, context if self.context_dim else None)
         return _located(own, (layer,), self.latent_dim)
-
-    def initial_params(self) -> Float[Array, "p"]:
-        """Zeros: the bijection as it is, about 0."""
-        return jnp.zeros(self.num_params)
 
 
 class Unshared(AbstractFamily, Fixed):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,15 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.algorithms import hmm
-from jensen.core import ChecksData, Datum, HasCoordinateAscent, InitializesFromData
-from jensen.dist import AbstractDistribution, Dirichlet, Factors, MarkovPath
-from jensen.errors import InputError, check_key
+from jensen.core import ChecksData, Datum, InitializesFromData
+from jensen.dist import Dirichlet, Factors, MarkovPath
+from jensen.errors import InputError, at_least, check_key
 from jensen.models.sequence.hmm import HMM
 from jensen.models.sequence.hmm_data import check_sequences, flat_steps
 from jensen.models.static.conjugate import (
     Given,
+    HasConjugatePrior,
     Prior,
     checked_given,
+    concentration_of,
     conjugate_prior,
     expected_gaussian,
     filled,
@@ -36,7 +38,7 @@ from jensen.typing import Array, Float, PRNGKey, Scalar
 NAME = "BayesianHMM"
 
 
-class BayesianHMM(HasCoordinateAscent, HasFrame, ChecksData, InitializesFromData):
+class BayesianHMM(HasConjugatePrior, HasFrame, ChecksData, InitializesFromData):
     r"""A Gaussian HMM whose initial law, rows of transitions, means and precisions have conjugate priors.
 
     The latent, seen from outside, is θ = (initial, transition, emission), one for all sequences;
@@ -72,7 +74,6 @@ class BayesianHMM(HasCoordinateAscent, HasFrame, ChecksData, InitializesFromData
         (0.0, 4)
     """
 
-    prior_law: ClassVar[type[AbstractDistribution]] = Factors
     prior: Prior
     frame: Frame
     given: Given
@@ -94,11 +95,8 @@ class BayesianHMM(HasCoordinateAscent, HasFrame, ChecksData, InitializesFromData
     ):
         check_key(key)
         k, d = num_states, data_dim
-        if k < 1 or d < 1:
-            raise InputError(f"{NAME}: num_states={k}, data_dim={d}; both must be above 0")
-        alpha = 1 / k if concentration is None else concentration
-        if not alpha > 0:
-            raise InputError(f"{NAME}: concentration is {alpha}; it must be positive")
+        at_least(NAME, 1, num_states=k, data_dim=d)
+        alpha = concentration_of(NAME, k, concentration)
         laws = {
             "emission": conjugate_prior(NAME, k, d, strength, dof),
             "initial": Dirichlet(filled((1, k), alpha)),
@@ -110,20 +108,12 @@ class BayesianHMM(HasCoordinateAscent, HasFrame, ChecksData, InitializesFromData
         self.num_states, self.data_dim = k, d
         self.initialized = False
 
-    def prior_of(self, cond: Any) -> Factors:
-        """Return p(θ)."""
-        return self.prior.factors
-
     def log_likelihood(self, z: dict[str, Any], datum: Datum) -> Scalar:
         """Return log p(x | θ) of one sequence, all paths summed over, in nats."""
         x, real = self._steps(datum)
         log_p = jnp.where(real, gaussian_log_prob(z["emission"], x), 0.0).T
         evidence = hmm.evidence(z["initial"][0], z["transition"], log_p, real.sum())
         return evidence - self.frame.log_scale() * real.sum()
-
-    def log_joint(self, z: dict[str, Any], datum: Datum) -> Scalar:
-        """Return log p(θ) + log p(x | θ), in nats, for one sequence."""
-        return self.prior.factors.log_prob(z).sum() + self.log_likelihood(z, datum)
 
     def local(self, q: Factors, datum: Datum) -> MarkovPath:
         """Return q(z) of one sequence: a Markov chain with kernels of its own at every step."""

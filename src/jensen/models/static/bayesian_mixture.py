@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import ChecksData, Datum, HasPredictive, InitializesFromData
-from jensen.dist import AbstractDistribution, Categorical, Dirichlet, Factors
-from jensen.errors import InputError, check_key
+from jensen.dist import Categorical, Dirichlet, Factors
+from jensen.errors import at_least, check_key
 from jensen.models.static.conjugate import (
     Given,
+    HasConjugatePrior,
     Prior,
     checked_given,
+    concentration_of,
     conjugate_prior,
     expected_gaussian,
     filled,
@@ -34,7 +36,7 @@ from jensen.typing import Array, Float, PRNGKey, Scalar
 NAME = "BayesianGaussianMixture"
 
 
-class BayesianGaussianMixture(HasPredictive, HasFrame, ChecksData, InitializesFromData):
+class BayesianGaussianMixture(HasConjugatePrior, HasPredictive, HasFrame, ChecksData, InitializesFromData):
     r"""π ~ Dir(α₀), (μ_k, Λ_k) ~ Normal–Wishart, z_i ~ π, x_i ~ N(μ_{z_i}, Λ_{z_i}⁻¹).
 
     The latent, seen from outside, is θ = (π, μ, Λ), one for all rows; ``log_likelihood`` sums z_i out.
@@ -71,7 +73,6 @@ class BayesianGaussianMixture(HasPredictive, HasFrame, ChecksData, InitializesFr
         2
     """
 
-    prior_law: ClassVar[type[AbstractDistribution]] = Factors
     prior: Prior
     frame: Frame
     given: Given
@@ -93,11 +94,8 @@ class BayesianGaussianMixture(HasPredictive, HasFrame, ChecksData, InitializesFr
     ):
         check_key(key)
         k, d = num_components, data_dim
-        if k < 1 or d < 1:
-            raise InputError(f"{NAME}: num_components={k}, data_dim={d}; both must be above 0")
-        alpha = 1 / k if concentration is None else concentration
-        if not alpha > 0:
-            raise InputError(f"{NAME}: concentration is {alpha}; it must be positive")
+        at_least(NAME, 1, num_components=k, data_dim=d)
+        alpha = concentration_of(NAME, k, concentration)
         self.prior = Prior(
             Factors(
                 {
@@ -111,17 +109,9 @@ class BayesianGaussianMixture(HasPredictive, HasFrame, ChecksData, InitializesFr
         self.num_components, self.data_dim = k, d
         self.initialized = False
 
-    def prior_of(self, cond: Any) -> Factors:
-        """Return p(θ)."""
-        return self.prior.factors
-
     def log_likelihood(self, z: dict[str, Any], datum: Datum) -> Scalar:
         """Return log Σ_k π_k N(x; μ_k, Λ_k⁻¹), in nats."""
         return jax.nn.logsumexp(z["weights"][0] + self._log_prob(z, datum))
-
-    def log_joint(self, z: dict[str, Any], datum: Datum) -> Scalar:
-        """Return log p(θ) + log p(x | θ), in nats, for one datum."""
-        return self.prior.factors.log_prob(z).sum() + self.log_likelihood(z, datum)
 
     def local(self, q: Factors, datum: Datum) -> Categorical:
         """Return q(z) of one row: the responsibilities."""

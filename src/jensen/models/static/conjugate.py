@@ -1,17 +1,17 @@
 """What the Bayesian models of Gaussian components share: priors, starts, moments, densities."""
 
-from __future__ import annotations
+# annotations stay unquoted in this file: equinox cannot see an AbstractVar in a string
+from typing import Any, ClassVar
 
-from typing import Any
-
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.core import Datum
-from jensen.dist import NormalWishart
+from jensen.core import Datum, HasCoordinateAscent
+from jensen.dist import AbstractDistribution, Factors, NormalWishart
 from jensen.errors import InputError
 from jensen.nets import Fixed, Frame
-from jensen.typing import Array, Float
+from jensen.typing import Array, Float, Scalar
 
 LOG_2PI = 1.8378770664093453
 
@@ -30,6 +30,37 @@ class Given(Fixed):
 
     mean: Any
     scatter: Any
+
+
+class HasConjugatePrior(HasCoordinateAscent):
+    """p(θ, x) = p(θ) p(x | θ), p(θ) independent conjugate laws that are never trained.
+
+    Attributes:
+        prior: p(θ).
+    """
+
+    prior_law: ClassVar[type[AbstractDistribution]] = Factors
+    prior: eqx.AbstractVar[Prior]
+
+    def prior_of(self, cond: Any) -> Factors:
+        """Return p(θ)."""
+        return self.prior.factors
+
+    def log_joint(self, z: dict[str, Any], datum: Datum) -> Scalar:
+        """Return log p(θ) + log p(x | θ), in nats, for one datum."""
+        return self.prior.factors.log_prob(z).sum() + self.log_likelihood(z, datum)
+
+
+def concentration_of(name: str, k: int, given: float | None, word: str = "concentration") -> float:
+    """Return a Dirichlet parameter, 1/K where none is given.
+
+    Raises:
+        InputError: If it is not positive.
+    """
+    alpha = 1 / k if given is None else given
+    if not alpha > 0:
+        raise InputError(f"{name}: {word} is {alpha}; it must be positive")
+    return float(alpha)
 
 
 def conjugate_prior(name: str, k: int, d: int, strength: float, dof: float | None) -> NormalWishart:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ import numpy as np
 from jax.scipy.special import digamma
 
 from jensen.core import ChecksData, Datum, IteratesLocally
-from jensen.dist import AbstractDistribution, Dirichlet, Factors, kl_divergence
+from jensen.dist import Dirichlet, Factors, kl_divergence
 from jensen.errors import InputError, at_least, check_key
-from jensen.models.static.conjugate import Prior, filled, refuse_missing
+from jensen.models.static.conjugate import HasConjugatePrior, Prior, concentration_of, filled, refuse_missing
 from jensen.typing import Array, Float, PRNGKey, Scalar, Shaped
 
 INNER = 1_000
@@ -32,7 +32,7 @@ class _Inferred(NamedTuple):
     bound: Float[Array, "n"]
 
 
-class LDA(IteratesLocally, ChecksData):
+class LDA(HasConjugatePrior, IteratesLocally, ChecksData):
     r"""Topics β_k ~ Dir(η); of each document, proportions π ~ Dir(α), and every word's topic ~ π, word ~ β.
 
     A datum is a vector of word counts; its density is that of the words in a given order, without the
@@ -63,7 +63,6 @@ class LDA(IteratesLocally, ChecksData):
         [0.0, 1.0]
     """
 
-    prior_law: ClassVar[type[AbstractDistribution]] = Factors
     prior: Prior
     concentration: float
     num_topics: int
@@ -82,24 +81,14 @@ class LDA(IteratesLocally, ChecksData):
         k, v = num_topics, data_dim
         at_least("LDA", 1, num_topics=k)
         at_least("LDA", 2, data_dim=v)
-        alpha, eta = (1 / k if a is None else a for a in (concentration, topic_concentration))
-        if not (alpha > 0 and eta > 0):
-            raise InputError(f"LDA: concentration={alpha}, topic_concentration={eta}; both must be positive")
+        eta = concentration_of("LDA", k, topic_concentration, "topic_concentration")
         self.prior = Prior(Factors({"topics": Dirichlet(filled((k, v), eta))}))
-        self.concentration = float(alpha)
+        self.concentration = concentration_of("LDA", k, concentration)
         self.num_topics, self.data_dim = k, v
-
-    def prior_of(self, cond: Any) -> Factors:
-        """Return p(β)."""
-        return self.prior.factors
 
     def log_likelihood(self, z: dict[str, Any], datum: Datum) -> Scalar:
         """Return a lower bound on log p(x | β), in nats."""
         return self._infer(z["topics"], jnp.asarray(datum.x)[None]).bound[0]
-
-    def log_joint(self, z: dict[str, Any], datum: Datum) -> Scalar:
-        """Return log p(β) and the lower bound on log p(x | β), in nats, for one document."""
-        return self.prior.factors.log_prob(z).sum() + self.log_likelihood(z, datum)
 
     def local(self, q: Factors, datum: Datum) -> Dirichlet:
         """Return q(π) of one document: one row."""
