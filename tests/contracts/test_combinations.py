@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from typing import Any, get_args
@@ -60,7 +61,7 @@ def names_an_alternative(text: str) -> bool:
 
 
 def combinations(model):
-    conditional = registry.MORE_POSTERIORS if isinstance(model, core.HasCondition) else {}
+    of_condition = registry.MORE_POSTERIORS if isinstance(model, core.HasCondition) else {}
     of_rows = registry.OF_ROWS if registry.datum_for(model) is registry.ROW else {}
     if isinstance(model, models.Decoder) and isinstance(
         model.prior, priors.StandardNormal | priors.Bernoulli
@@ -68,21 +69,37 @@ def combinations(model):
         of_rows = of_rows | registry.ACROSS_DATA
     plain = isinstance(model, models.Decoder) and isinstance(model.prior, priors.StandardNormal)
     if isinstance(model, core.HasCoordinateAscent):
-        conditional = {"Conjugate(own)": lambda family: posteriors.Conjugate(model.prior_of(None))}
-    for p, make_posterior in (registry.POSTERIORS | conditional).items():
+        of_condition = {"Conjugate(own)": lambda family: posteriors.Conjugate(model.prior_of(None))}
+    climbs = {o: made(make) for o, make in (OBJECTIVES | of_rows).items()}
+    ways = {g: made(make) for g, make in GRADIENTS.items()}
+    for p in registry.POSTERIORS | of_condition:
         bent = registry.BENT if p == "Amortized" and plain else {}
-        for f, make_family in (registry.FAMILIES | bent).items():
+        for f in registry.FAMILIES | bent:
             if p in registry.OF_NETWORKS and f not in ("DiagGaussian", "OneHot"):
                 continue
             if p.partition("(")[0] in registry.NO_FAMILY and f != "DiagGaussian":
                 continue
-            posterior = make_posterior(make_family())
+            own = p == "Conjugate(own)"
+            posterior = of_condition[p](None) if own else posterior_of(p, f)
             if hopeless(model, posterior):
                 yield (p, f, "ELBO", "Reparam"), (model, posterior, objectives.ELBO(), gradients.Reparam())
                 continue
-            for o, make_objective in (OBJECTIVES | of_rows).items():
-                for g, make_gradient in GRADIENTS.items():
-                    yield (p, f, o, g), (model, posterior, make_objective(), make_gradient())
+            for o, objective in climbs.items():
+                for g, gradient in ways.items():
+                    yield (p, f, o, g), (model, posterior, objective, gradient)
+
+
+@functools.cache
+def made(make):
+    """Make a member once for all models; members are frozen."""
+    return make()
+
+
+@functools.cache
+def posterior_of(p, f):
+    """Make a posterior over a family once for all models."""
+    make_family = (registry.FAMILIES | registry.BENT)[f]
+    return (registry.POSTERIORS | registry.MORE_POSTERIORS)[p](make_family())
 
 
 class Four(core.AbstractInference):
@@ -102,8 +119,8 @@ class Four(core.AbstractInference):
 
 def hopeless(model, posterior):
     """Whether the posterior refuses the model under every objective, so that one refusal stands for all."""
-    climbs = [objectives.ELBO(), *(make() for make in (OBJECTIVES | registry.OF_ROWS).values())]
-    ways = [gradients.Reparam(), gradients.Analytic(), gradients.Enumerate()]
+    climbs = [made(make) for make in (objectives.ELBO, *(OBJECTIVES | registry.OF_ROWS).values())]
+    ways = [made(GRADIENTS[g]) for g in ("Reparam", "Analytic", "Enumerate")]
     return all(posterior.rule(Four(model, posterior, o, g)).kind == "refused" for o in climbs for g in ways)
 
 

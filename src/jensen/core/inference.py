@@ -91,18 +91,21 @@ class Inference(AbstractInference):
             The worst of the members' verdicts: ``exact``, ``unbiased``, ``unverified``, ``biased`` or
             ``refused``, with one line of reason.
         """
-        members = (self.model, self.posterior, self.objective, self.gradient)
-        own = list(dict.fromkeys(name for member in members for name in _own(member)))
         inferred = self.posterior.rule(self)
         if inferred.kind == "refused":
             return inferred  # the others would judge a law that is not there
         verdicts = [inferred, self.objective.rule(self), self.gradient.rule(self)]
         if isinstance(self.model, LooksAtPosterior):
             verdicts.append(self.model.rule(self))
-        if own:
-            why = f"{', '.join(own)}: not jensen's own, so nothing here vouches for its gradient"
-            verdicts.append(Verdict("unverified", why))
-        return worst(*verdicts)
+        verdict = worst(*verdicts)
+        if verdict.kind in ("biased", "refused"):
+            return verdict  # worse than what classes of the user's own would add: no need to look for them
+        members = (self.model, self.posterior, self.objective, self.gradient)
+        own = dict.fromkeys(name for member in members for name in _own(member))
+        if not own:
+            return verdict
+        why = f"{', '.join(own)}: not jensen's own, so nothing here vouches for its gradient"
+        return worst(verdict, Verdict("unverified", why))
 
     def bound_model(self) -> Any:
         """Return the model as the draws see it: a prior made from the live posterior is made here."""
