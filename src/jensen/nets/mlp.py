@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jensen.errors import checked_sizes
 from jensen.typing import Array, Float, PRNGKey
@@ -52,9 +54,7 @@ class MLP(StartsAt):
     ):
         sizes = [in_dim, *checked_sizes("MLP", "widths", widths, "(64, 64)"), out_dim]
         keys = jax.random.split(key, len(sizes) - 1)
-        self.layers = tuple(
-            glorot(eqx.nn.Linear(a, b, key=k), key=k) for a, b, k in zip(sizes, sizes[1:], keys, strict=False)
-        )
+        self.layers = tuple(glorot(a, b, key=k) for a, b, k in zip(sizes, sizes[1:], keys, strict=False))
         self.activation = activation
 
     def __call__(self, x: Float[Array, "i"]) -> Float[Array, "o"]:
@@ -73,10 +73,15 @@ class MLP(StartsAt):
         return eqx.tree_at(lambda net: net.layers[-1].bias, self, jnp.asarray(bias))
 
 
-def glorot(linear: eqx.nn.Linear, *, key: PRNGKey) -> eqx.nn.Linear:
-    """Draw a layer's weights uniformly in ±√(6/(in + out)) and zero its bias (Glorot & Bengio 2010)."""
-    fan_out, fan_in = linear.weight.shape
-    limit = (6.0 / (fan_in + fan_out)) ** 0.5
-    weight = jax.random.uniform(key, linear.weight.shape, linear.weight.dtype, -limit, limit)
-    linear = eqx.tree_at(lambda layer: layer.weight, linear, weight)
-    return eqx.tree_at(lambda layer: layer.bias, linear, jnp.zeros(fan_out, linear.weight.dtype))
+def glorot(in_dim: int, out_dim: int, *, key: PRNGKey) -> eqx.nn.Linear:
+    """Return a layer with weights uniform in ±√(6/(in + out)) and bias zero (Glorot & Bengio 2010)."""
+    limit = (6.0 / (in_dim + out_dim)) ** 0.5
+    weight = jax.random.uniform(key, (out_dim, in_dim), minval=-limit, maxval=limit)
+    bias = jnp.asarray(np.zeros(out_dim, weight.dtype))
+    return eqx.tree_at(lambda layer: (layer.weight, layer.bias), _undrawn(in_dim, out_dim), (weight, bias))
+
+
+@functools.cache
+def _undrawn(in_dim: int, out_dim: int) -> eqx.nn.Linear:
+    """Return a layer's shapes alone: equinox's own start, drawn to be dropped, is two programs a shape."""
+    return eqx.filter_eval_shape(eqx.nn.Linear, in_dim, out_dim, key=jax.random.key(0))

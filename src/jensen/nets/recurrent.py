@@ -39,8 +39,8 @@ class GRU(eqx.Module):
 
     def __init__(self, in_dim: int, state_dim: int, *, key: PRNGKey):
         to_entry, to_own = jax.random.split(key)
-        self.entry = glorot(eqx.nn.Linear(in_dim, 3 * state_dim, key=to_entry), key=to_entry)
-        self.own = glorot(eqx.nn.Linear(state_dim, 3 * state_dim, key=to_own), key=to_own)
+        self.entry = glorot(in_dim, 3 * state_dim, key=to_entry)
+        self.own = glorot(state_dim, 3 * state_dim, key=to_own)
         self.state_dim = state_dim
 
     def __call__(self, state: Float[Array, "h"], projected: Float[Array, "g"]) -> Float[Array, "h"]:
@@ -130,8 +130,8 @@ class Merge(eqx.Module):
         key: PRNGKey,
     ):
         keys = jax.random.split(key, 3)
-        self.first = glorot(eqx.nn.Linear(first_dim, widths[0], use_bias=True, key=keys[0]), key=keys[0])
-        self.second = glorot(eqx.nn.Linear(second_dim, widths[0], key=keys[1]), key=keys[1])
+        self.first = glorot(first_dim, widths[0], key=keys[0])
+        self.second = glorot(second_dim, widths[0], key=keys[1])
         self.rest = MLP(widths[0], out_dim, widths[1:], activation=activation, key=keys[2])
         self.activation = activation
 

@@ -226,6 +226,6 @@ def checked_dims(name: str, latent_dims: Sequence[int]) -> tuple[int, ...]:
 def _step(dim: int, width: int, activation: Callable[[Array], Array], top: bool, *, key: PRNGKey) -> Step:
     to_net, to_enter, to_mix = jax.random.split(key, 3)
     net = None if top else MLP(width, 2 * dim, (width,), activation=activation, key=to_net).quiet()
-    enter = glorot(eqx.nn.Linear(dim, width, key=to_enter), key=to_enter)
+    enter = glorot(dim, width, key=to_enter)
     mix = MLP(width, width, (width,), activation=activation, key=to_mix).quiet(0.5)
     return Step(dim, net, enter, mix)

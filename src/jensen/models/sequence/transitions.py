@@ -40,10 +40,10 @@ class Gated(eqx.Module):
         keys, total = jax.random.split(key, 4), latent_dim + cond_dim
         self.gate = MLP(total, latent_dim, (width,), activation=jax.nn.relu, key=keys[0])
         self.proposal = MLP(total, latent_dim, (width,), activation=jax.nn.relu, key=keys[1])
-        linear = glorot(eqx.nn.Linear(total, latent_dim, key=keys[2]), key=keys[2])
+        linear = glorot(total, latent_dim, key=keys[2])
         same = linear.weight.at[:, :latent_dim].set(jnp.eye(latent_dim))
         self.linear = eqx.tree_at(lambda layer: layer.weight, linear, same)
-        self.spread = glorot(eqx.nn.Linear(latent_dim, latent_dim, key=keys[3]), key=keys[3])
+        self.spread = glorot(latent_dim, latent_dim, key=keys[3])
 
     def __call__(self, state: Float[Array, "s"]) -> Float[Array, "p"]:
         """Return d means, then d log-scales."""
@@ -65,7 +65,7 @@ class Linear(eqx.Module):
     log_scale: Float[Array, "d"]
 
     def __init__(self, latent_dim: int, cond_dim: int, *, key: PRNGKey):
-        self.linear = glorot(eqx.nn.Linear(latent_dim + cond_dim, latent_dim, key=key), key=key)
+        self.linear = glorot(latent_dim + cond_dim, latent_dim, key=key)
         self.log_scale = jnp.zeros(latent_dim)
 
     def __call__(self, state: Float[Array, "s"]) -> Float[Array, "p"]:
