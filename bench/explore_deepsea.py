@@ -1,9 +1,11 @@
 """Episodes until DeepSea is solved, against its size N, for every way to explore; all seeds in one program.
 
-`jensen/DeepSea-v0`, deterministic, what an action means drawn anew for each seed and cell. Solved: the first
-episode by which a tenth of all episodes so far found the treasure (bsuite's rule). The ways are
+`jensen/DeepSea-v0`, what an action means drawn anew for each seed and cell. Solved: the first episode by
+which a tenth of all episodes so far found the treasure (bsuite's rule). The ways are
 `control.explore.METHODS`, by one Q-learner (γ = 1, rate 1, each episode replayed backwards), β = C = 0.1; and
 pseudo-counts of a density that generalizes, frequencies of rows times those of columns with actions.
+`--stochastic`: the variant with slips and noisy rewards, at rate 1/2; solved is the first episode at which
+the last 500 earned half of what can be earned.
 
 Run: python bench/explore_deepsea.py [--sizes 10 20] [--seeds 10] [--out bench/results/explore_deepsea.json];
 --picture docs/images/explore_deepsea.png draws what was found. Rows that are there already are not run again.
@@ -31,6 +33,7 @@ from jensen.typing import Array, PRNGKey
 SIZES = (10, 20, 30, 40, 50)
 EPISODES = 5_000
 SCALE = 0.1
+SLOW, LATEST = 0.5, 500
 FACTORED = "factored-pseudo-counts"
 OUT = Path(__file__).parent / "results" / "explore_deepsea.json"
 
@@ -46,25 +49,27 @@ def itself(state: Array) -> Array:
     return state
 
 
-def following(size: int) -> Outcomes:
-    """Return the two cells below each cell; below the last row, codes past the end."""
+def following(size: int, stochastic: bool) -> Outcomes:
+    """Return the cells below each cell, with slips the one straight below too; in the end codes past it."""
     rows, columns = np.divmod(np.arange(size**2), size)
-    ends = np.stack([np.clip(columns - 1, 0, size - 1), np.clip(columns + 1, 0, size - 1)], -1)
+    moves = (-1, 1, 0) if stochastic else (-1, 1)
+    ends = np.stack([np.clip(columns + move, 0, size - 1) for move in moves], -1)
     return Outcomes(jnp.asarray((rows[:, None] + 1) * size + ends, jnp.int32))
 
 
 @eqx.filter_jit
-def run(way: str, size: int, episodes: int, keys: Array) -> tuple[Array, Array]:
+def run(way: str, size: int, episodes: int, stochastic: bool, keys: Array) -> tuple[Array, Array]:
     """Return the seeds' returns, (seeds, E), and states visited, (seeds, E)."""
 
     def one(key: PRNGKey) -> tuple[Array, Array]:
         to_world, to_bonus, to_learn = jax.random.split(key, 3)
         mapping = jax.random.bernoulli(to_world, 0.5, (size, size)).astype(jnp.int32)
-        sea = eqx.tree_at(lambda sea: sea.mapping, DeepSea(size), mapping)
+        sea = eqx.tree_at(lambda sea: sea.mapping, DeepSea(size, stochastic), mapping)
         world = Enumerated(sea, Start(), itself, num_states=size**2, horizon=size)
         settings: Any = {"scale": SCALE, "limit": 1 + SCALE * size, "key": to_bonus}
+        settings["rate"] = SLOW if stochastic else 1.0
         learner, bonus = by_name(
-            "pseudo-counts" if way == FACTORED else way, world, following(size), **settings
+            "pseudo-counts" if way == FACTORED else way, world, following(size, stochastic), **settings
         )
         if way == FACTORED:
             rho = Empirical((size, size, 2), ((0,), (1, 2)), prior=0.01)
@@ -75,14 +80,15 @@ def run(way: str, size: int, episodes: int, keys: Array) -> tuple[Array, Array]:
     return jax.vmap(one)(keys)
 
 
-def measured(way: str, size: int, episodes: int, seeds: int) -> dict[str, Any]:
+def measured(way: str, size: int, episodes: int, seeds: int, stochastic: bool) -> dict[str, Any]:
     began = time.perf_counter()
     keys = jax.random.split(jax.random.key(size), seeds)
-    returns, covered = (np.asarray(part) for part in run(way, size, episodes, keys))
-    first = episodes_to_solve(returns, 0.5)
+    returns, covered = (np.asarray(part) for part in run(way, size, episodes, stochastic, keys))
+    first = latest_earned(returns, size) if stochastic else episodes_to_solve(returns, 0.5)
     held = [episodes if episode is None else episode for episode in first]
     return {
         "way": way,
+        "stochastic": stochastic,
         "size": size,
         "episodes": episodes,
         "solved": first,
@@ -90,6 +96,13 @@ def measured(way: str, size: int, episodes: int, seeds: int) -> dict[str, Any]:
         "iqm": [round(float(v), 1) for v in bootstrap(held)],
         "seconds": round(time.perf_counter() - began, 1),
     }
+
+
+def latest_earned(returns: np.ndarray, size: int) -> list[int | None]:
+    """Return when the mean of the latest returns first was half of (1 − 1/N)^N, that of never slipping."""
+    sums = np.cumsum(np.pad(returns, ((0, 0), (1, 0))), 1)
+    good = (sums[:, LATEST:] - sums[:, :-LATEST]) / LATEST >= 0.5 * (1 - 1 / size) ** size
+    return [int(row.argmax()) + LATEST if row.any() else None for row in good]
 
 
 def picture(rows: list[dict[str, Any]], path: Path) -> None:
@@ -142,15 +155,16 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=[*METHODS, FACTORED])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--episodes", type=int, default=EPISODES)
+    parser.add_argument("--stochastic", action="store_true")
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
     rows = json.loads(given.out.read_text())["rows"] if given.out.exists() else []
-    known = {(row["way"], row["size"]) for row in rows}
+    known = {(row["way"], row["size"], row.get("stochastic", False)) for row in rows}
     for size in given.sizes:
         for way in given.ways:
-            if (way, size) in known:
+            if (way, size, given.stochastic) in known:
                 continue
-            row = measured(way, size, given.episodes, given.seeds)
+            row = measured(way, size, given.episodes, given.seeds, given.stochastic)
             rows.append(row)
             given.out.parent.mkdir(parents=True, exist_ok=True)
             given.out.write_text(json.dumps({"scale": SCALE, "rows": rows}, indent=1))
@@ -159,7 +173,7 @@ def main() -> None:
                 f"N={size} {way}: {solved}/{given.seeds} solved, {row['iqm']}, {row['seconds']} s", flush=True
             )
     if given.picture:
-        picture(rows, given.picture)
+        picture([r for r in rows if r.get("stochastic", False) == given.stochastic], given.picture)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,10 @@ import numpy as np
 import pytest
 
 from jensen.algorithms import soft_bellman
-from jensen.algorithms.mdp import MDP, exact_rows
+from jensen.algorithms.mdp import MDP
 from jensen.control import irl
 from jensen.control.policies.tabular import sample_episodes
-from jensen.control.soft import earned, soft_control
-from jensen.control.spaces import DiscreteActions
 from jensen.datasets import Episodes
-from jensen.envs import CliffWorld
 from jensen.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "algorithms"))
@@ -107,58 +104,3 @@ def test_episodes_of_any_length_are_filled_up_and_longer_ones_refused():
         irl.Trajectories.of(episodes, 1)
     with pytest.raises(InputError, match="actions are vectors"):
         irl.Trajectories.of(Episodes((np.ones((3, 2)),), (np.ones((2, 1)),)), 3)
-    with pytest.raises(InputError, match="temperature is 0"):
-        irl.Rounds(temperature=0.0)
-    with pytest.raises(InputError, match="rounds=0"):
-        irl.Rounds(rounds=0)
-
-
-@pytest.mark.slow
-def test_a_network_finds_the_goal_without_the_dynamics():
-    cliff = CliffWorld(wind=0.0)
-    world, horizon = cliff.mdp(), 8
-    expert = soft_control(world, temperature=1.0, horizon=horizon)
-    codes = np.eye(world.num_states, dtype=np.float32)
-
-    def seen(episodes: Episodes) -> Episodes:
-        return Episodes(tuple(codes[o.ravel().astype(int)] for o in episodes.observations), episodes.actions)
-
-    def draw(policy: Any, number: int, seed: int) -> Episodes:
-        return seen(played(world, policy, number, horizon, seed))
-
-    shown = seen(sample_episodes(world, expert.policy, 30, max_steps=horizon, seed=0))
-    reward = irl.SeenReward(world.num_states, widths=(32,), key=KEY)
-    found = irl.infer_sampled(
-        reward,
-        shown,
-        draw,
-        space=DiscreteActions(4),
-        horizon=horizon,
-        how=irl.Rounds(rounds=30, prior_scale=3.0),
-        key=KEY,
-    )
-    table = np.asarray(jax.vmap(lambda o: found.reward(o, jnp.int32(0)))(jnp.asarray(codes)))
-    planned = soft_control(
-        world._replace(rewards=np.repeat(table[:, None], 4, 1)), temperature=1.0, horizon=horizon
-    )
-    print(found, earned(world, planned.policy), expert.expected_return, found.effective.round(2))
-    assert found.effective[-1] > 0.1
-    assert earned(world, planned.policy) > 0.8 * expert.expected_return
-
-
-def played(world: MDP, policy: Any, number: int, horizon: int, seed: int) -> Episodes:
-    """Let a policy of one-hot rows act in a table."""
-    rng = np.random.default_rng(seed)
-    p, _, start = exact_rows(world)
-    eye = np.eye(world.num_states, dtype=np.float32)
-    state = rng.choice(world.num_states, number, p=start)
-    seen, done = [state], []
-    policy.reset(num_envs=number)
-    for _ in range(horizon):
-        actions = np.asarray(policy.select_action(eye[state]))
-        below = rng.random(number)[:, None] < np.asarray(p)[state, actions].cumsum(-1)
-        assert below.any(-1).all()  # nothing ends here
-        state = below.argmax(-1)
-        seen.append(state)
-        done.append(actions)
-    return Episodes(tuple(np.stack(seen, 1)), tuple(np.stack(done, 1)))

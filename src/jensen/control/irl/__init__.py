@@ -15,12 +15,10 @@ from jensen.control.irl.rewards import (
 )
 from jensen.control.irl.sampled import (
     DoneReward,
-    InferredBySamples,
-    Rounds,
+    Likelihood,
     SeenReward,
     StepReward,
     Trajectories,
-    infer_sampled,
     sampled_likelihood,
 )
 
@@ -29,11 +27,10 @@ __all__ = [
     "Demonstrations",
     "DoneReward",
     "Inferred",
-    "InferredBySamples",
+    "Likelihood",
     "LinearReward",
     "NetReward",
     "PairReward",
-    "Rounds",
     "ScaledReward",
     "SeenReward",
     "SoftOptimal",
@@ -44,7 +41,6 @@ __all__ = [
     "demonstrated",
     "exact_demonstrations",
     "infer",
-    "infer_sampled",
     "infer_temperature",
     "sampled_likelihood",
 ]
