@@ -9,9 +9,9 @@ PAGES = Path(__file__).parents[2] / "docs" / "control"
 
 
 def run(page: str) -> dict:
-    (block,) = re.findall(r"```python\n(.*?)```", (PAGES / page).read_text("utf-8"), re.S)
+    blocks = re.findall(r"```python\n(.*?)```", (PAGES / page).read_text("utf-8"), re.S)
     scope: dict = {}
-    exec(compile(block, page, "exec"), scope)
+    exec(compile("\n".join(blocks), page, "exec"), scope)
     return scope
 
 
