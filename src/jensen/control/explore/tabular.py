@@ -102,7 +102,8 @@ class TableWorld(AbstractWorld):
         order = np.argsort(-transitions, axis=-1, kind="stable")[..., :most]
         summed = np.cumsum(np.take_along_axis(transitions, order, -1), -1)
         # rounding must not end an episode that goes on
-        summed = np.where(summed[..., -1:] > 1 - SLACK, summed / summed[..., -1:], summed)
+        whole = summed[..., -1:]
+        summed = summed / np.where(whole > 1 - SLACK, whole, 1.0)
         return cls(
             successors=jnp.asarray(order, jnp.int32),
             cumulative=jnp.asarray(summed, jnp.float32),
