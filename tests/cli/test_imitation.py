@@ -149,9 +149,7 @@ def test_an_environment_that_breaks_is_stopped(
         return observation, *rest
 
     monkeypatch.setattr(envs.Tree, "step", broken)
-    monkeypatch.setattr(
-        control.MixturePolicy, "select_action", lambda self, o: np.full((len(o), 2), 0.5)
-    )
+    monkeypatch.setattr(control.MixturePolicy, "select_action", lambda self, o: np.full((len(o), 2), 0.5))
     words = ["imitate", "jensen/Tree-v0", "--policy", "mse", *SMALL, "--out", "run"]
     assert main(words) == 2
     error = capsys.readouterr().err
