@@ -51,7 +51,8 @@ def density_loss(inference, datum, num_data):
 @pytest.mark.parametrize(("family", "way"), CASES)
 def test_bent_family(family, way):
     q = small.posterior("per-datum", FAMILIES[family])
-    verify(Inference(decoder(), q, *WAYS[way]), density_loss, small.REAL, draws=100_000)
+    draws = 200_000 if "loo" in way else 100_000  # scores are noisier
+    verify(Inference(decoder(), q, *WAYS[way]), density_loss, small.REAL, draws=draws)
 
 
 def moved(steps: int):

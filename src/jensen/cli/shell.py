@@ -74,8 +74,10 @@ def cache_folder() -> Path:
 
 def start_jax() -> None:
     """Turn on JAX's persistent compilation cache; only the command does, never the library."""
-    # at every program read back from the cache, XLA prints kilobytes about "features" that no processor has
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # at every program read back from the cache, XLA prints kilobytes about "features" that no processor has;
+    # a 1 is what JAX leaves to processes started from one that imported it, and nobody's wish
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import jax
 
     folder = cache_folder()

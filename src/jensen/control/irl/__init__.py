@@ -5,6 +5,7 @@ from __future__ import annotations
 from jensen.control.irl.demonstrations import Demonstrations, clone, demonstrated, exact_demonstrations
 from jensen.control.irl.infer import Inferred, infer, infer_temperature
 from jensen.control.irl.model import SoftOptimal
+from jensen.control.irl.played import Played, estimated, infer_played
 from jensen.control.irl.rewards import (
     AbstractReward,
     LinearReward,
@@ -31,6 +32,7 @@ __all__ = [
     "LinearReward",
     "NetReward",
     "PairReward",
+    "Played",
     "ScaledReward",
     "SeenReward",
     "SoftOptimal",
@@ -39,8 +41,10 @@ __all__ = [
     "Trajectories",
     "clone",
     "demonstrated",
+    "estimated",
     "exact_demonstrations",
     "infer",
+    "infer_played",
     "infer_temperature",
     "sampled_likelihood",
 ]
