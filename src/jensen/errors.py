@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, SupportsFloat
 
 
 class InputError(ValueError):
@@ -97,6 +98,26 @@ def at_least(owner: str, least: int, **sizes: Any) -> None:
             raise InputError(f"{owner}: {name} is {size!r}; {wanted}") from None
         if whole < least:
             raise InputError(f"{owner}: {name} is {size}; it must be at least {least}")
+
+
+def positive(owner: str, **numbers: Any) -> None:
+    """Refuse what is not a positive, finite number.
+
+    Args:
+        owner: Who takes them, for the message.
+        **numbers: By name.
+
+    Raises:
+        InputError: Naming the first that will not.
+
+    Example:
+        >>> positive("Relaxed", temperature=0.5)
+    """
+    for name, number in numbers.items():
+        if not isinstance(number, SupportsFloat):
+            raise InputError(f"{owner}: {name} is {number!r}; it must be a positive number")
+        if not 0 < float(number) < math.inf:
+            raise InputError(f"{owner}: {name} is {float(number):g}; it must be positive")
 
 
 def checked_sizes(owner: str, name: str, sizes: Any, example: str) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jensen.errors import InputError
+from jensen.errors import at_least, positive
 
 
 class Estimate(NamedTuple):
@@ -99,7 +99,5 @@ class Effort:
             "draws": 2,
         }
         for name, low in least.items():
-            if getattr(self, name) < low:
-                raise InputError(f"Effort: {name} is {getattr(self, name)}; it must be at least {low}")
-        if not self.learning_rate > 0:
-            raise InputError(f"Effort: learning_rate is {self.learning_rate}; it must be positive")
+            at_least("Effort", low, **{name: getattr(self, name)})
+        positive("Effort", learning_rate=self.learning_rate)

@@ -13,7 +13,7 @@ from jax.scipy.special import logsumexp
 
 from jensen.core import AbstractObjective, Datum, MeanOverDraws, Terms
 from jensen.dist import scored_steps, stop
-from jensen.errors import InputError, check_key
+from jensen.errors import InputError, at_least, check_key
 from jensen.nets import MLP
 from jensen.typing import Array, Float, Int, PRNGKey, PyTree, Scalar
 
@@ -165,7 +165,7 @@ class RunningMean(ForetellsLoss):
     min_samples: int
 
     def __init__(self, decay: float = 0.99):
-        self.decay = _checked_decay("RunningMean", decay)
+        self.decay = checked_decay("RunningMean", decay)
         self.min_samples = 1
 
     def signals(
@@ -230,14 +230,12 @@ class Learned(ForetellsLoss):
         cond_dim: int = 0,
     ):
         check_key(key)
-        if data_dim < 1:
-            raise InputError(f"Learned: data_dim is {data_dim}; it must be the number of columns of x")
-        if cond_dim < 0:
-            raise InputError(f"Learned: cond_dim is {cond_dim}; it must be the number of columns of cond")
+        at_least("Learned", 1, data_dim=data_dim)
+        at_least("Learned", 0, cond_dim=cond_dim)
         self.net = MLP(data_dim + cond_dim, 1, widths, key=key).quiet()
         self.data_dim = data_dim
         self.cond_dim = cond_dim
-        self.decay = _checked_decay("Learned", decay)
+        self.decay = checked_decay("Learned", decay)
         self.min_samples = 1
 
     def signals(
@@ -279,7 +277,12 @@ class Learned(ForetellsLoss):
         return jnp.pad(cond, ((0, max(num - len(cond), 0)), (0, 0)))[:num]
 
 
-def _checked_decay(name: str, decay: float) -> float:
+def checked_decay(name: str, decay: float) -> float:
+    """Return how much of a running mean is kept.
+
+    Raises:
+        InputError: If it is not between 0 and 1.
+    """
     if not 0 <= decay < 1:
         raise InputError(f"{name}: decay is {decay}; it must be at least 0 and below 1")
     return decay

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from jensen.core import AbstractGradient, AbstractInference, Datum, Estimate, Losses, MeanOverDraws, Verdict
 from jensen.dist import AbstractDensity, Bernoulli, OneHot, StoppedSample, kl_divergence, register_kl, stop
-from jensen.errors import InputError
-from jensen.gradients.baselines import NoBaseline
+from jensen.errors import positive
+from jensen.gradients.baselines import NoBaseline, checked_decay
 from jensen.gradients.common import Evaluation, couples_data, descend, make_draws
 from jensen.gradients.relaxed import soft
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar, Schedule
@@ -68,12 +68,10 @@ class REBAR(AbstractGradient):
     decay: float
 
     def __init__(self, temperature: float | Schedule = 0.5, *, decay: float = 0.99):
-        if isinstance(temperature, int | float) and not temperature > 0:
-            raise InputError(f"REBAR: temperature is {temperature}; it must be positive")
-        if not 0 <= decay < 1:
-            raise InputError(f"REBAR: decay is {decay}; it must be at least 0 and below 1")
+        if not callable(temperature):
+            positive("REBAR", temperature=temperature)
         self.temperature = temperature
-        self.decay = decay
+        self.decay = checked_decay("REBAR", decay)
 
     def init(self, inference: AbstractInference) -> Fitness:
         """Nothing seen."""

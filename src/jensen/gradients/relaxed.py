@@ -17,7 +17,7 @@ from jensen.dist import (
     register_kl,
     stop,
 )
-from jensen.errors import InputError
+from jensen.errors import InputError, positive
 from jensen.gradients.common import make_draws, not_reparameterized
 from jensen.gradients.pathwise import along_path
 from jensen.typing import Array, Float, Int, PRNGKey, PyTree, Scalar, Schedule
@@ -54,8 +54,8 @@ class Relaxed(AbstractGradient):
     forward: Literal["soft", "hard"]
 
     def __init__(self, temperature: float | Schedule = 0.5, *, forward: Literal["soft", "hard"] = "soft"):
-        if isinstance(temperature, int | float) and not temperature > 0:
-            raise InputError(f"Relaxed: temperature is {temperature}; it must be positive")
+        if not callable(temperature):
+            positive("Relaxed", temperature=temperature)
         if forward not in ("soft", "hard"):
             raise InputError(f"Relaxed: forward is {forward!r}; choose soft or hard")
         self.temperature = temperature

@@ -1,6 +1,6 @@
 """Networks on one example, built on equinox, and numbers that are not trained."""
 
-from jensen.nets.check import checked_net
+from jensen.nets.check import checked_net, net_or_mlp
 from jensen.nets.conv import ConvDecoder, ConvEncoder
 from jensen.nets.fixed import Fixed, Frame, column_means, trainable
 from jensen.nets.masked import Conditioner, Masked
@@ -22,5 +22,6 @@ __all__ = [
     "checked_net",
     "column_means",
     "glorot",
+    "net_or_mlp",
     "trainable",
 ]

@@ -18,7 +18,7 @@ from jensen.core import (
     Verdict,
 )
 from jensen.dist import AbstractDensity, AbstractDistribution, Hamiltonian, Reparameterized
-from jensen.errors import InputError, at_least
+from jensen.errors import InputError, at_least, positive
 from jensen.families import AbstractFamily
 from jensen.posteriors.rules import space
 from jensen.posteriors.starts import StartsItsBase
@@ -104,8 +104,7 @@ class HamiltonianRefined(PicksLaw, StartsItsBase):
                 "posteriors.Amortized"
             )
         at_least("HamiltonianRefined", 1, steps=steps)
-        if not step_size > 0:
-            raise InputError(f"HamiltonianRefined: step_size is {step_size}; it must be positive")
+        positive("HamiltonianRefined", step_size=step_size)
         self.base = q
         self.raw_step = jnp.zeros(q.family.latent_dim)
         self.raw_heat = jnp.full((), 2.0)

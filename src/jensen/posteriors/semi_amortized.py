@@ -20,7 +20,7 @@ from jensen.core import (
     independent_draws,
 )
 from jensen.dist import AbstractDistribution, AbstractEnumerable, Reparameterized, stop
-from jensen.errors import InputError, at_least
+from jensen.errors import InputError, at_least, positive
 from jensen.posteriors.starts import StartsItsBase
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
@@ -74,8 +74,7 @@ class SemiAmortized(Refines, StartsItsBase):
                 "posteriors.Amortized"
             )
         at_least("SemiAmortized", 1, steps=steps)
-        if not step_size > 0:
-            raise InputError(f"SemiAmortized: step_size is {step_size}; it must be positive")
+        positive("SemiAmortized", step_size=step_size)
         self.base = q
         self.steps = steps
         self.step_size = step_size

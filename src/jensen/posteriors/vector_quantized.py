@@ -22,7 +22,7 @@ from jensen.core import (
 )
 from jensen.dist import AbstractDistribution, Codes, NearestCode
 from jensen.errors import InputError, at_least, check_key
-from jensen.nets import MLP, Frame, checked_net
+from jensen.nets import Frame, net_or_mlp
 from jensen.posteriors.amortized import entering_frame
 from jensen.posteriors.rules import same_columns
 from jensen.typing import Array, Float, PRNGKey
@@ -86,11 +86,9 @@ class VectorQuantized(AbstractPosterior, InitializesFromData):
         if np.shape(weights) != (2,) or not min(weights) >= 0:
             wanted = "they must be (pull, commitment), 0 or more"
             raise InputError(f"VectorQuantized: weights are {weights}; {wanted}")
-        if net is None:
-            net = MLP(data_dim, num_variables * code_dim, widths, activation=activation, key=key)
-        else:
-            net = checked_net("VectorQuantized", net, data_dim, num_variables * code_dim)
-        self.net = net
+        self.net = net_or_mlp(
+            "VectorQuantized", net, data_dim, num_variables * code_dim, widths, activation=activation, key=key
+        )
         self.frame = Frame.identity(data_dim)
         self.num_variables = num_variables
         self.code_dim = code_dim

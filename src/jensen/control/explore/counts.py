@@ -6,8 +6,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jensen.control.explore.checks import at_least, positive
 from jensen.control.explore.transitions import Foresees, Transitions
+from jensen.errors import at_least, positive
 from jensen.typing import Array, Int, PRNGKey, Scalar, Shaped
 
 

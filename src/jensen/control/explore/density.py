@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.control.explore.checks import at_least, positive
 from jensen.control.explore.online import Memory, Online
 from jensen.core import Datum, HasExpectationMaximization
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least, positive
 from jensen.nets import trainable
 from jensen.typing import Array, Float, PRNGKey, PyTree, Scalar
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 
-from jensen.control.explore.checks import at_least, positive
 from jensen.control.explore.gain import check_outcomes, next_state
 from jensen.control.explore.transitions import Foresees, Transitions
-from jensen.errors import check_key
+from jensen.errors import at_least, check_key, positive
 from jensen.typing import Array, Float, PRNGKey, Scalar, Shaped
 
 

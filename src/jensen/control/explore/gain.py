@@ -12,9 +12,8 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma
 
 from jensen.algorithms.linalg import qr, solve_lower
-from jensen.control.explore.checks import at_least, positive
 from jensen.control.explore.transitions import Foresees, Transitions
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least, positive
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar, Shaped
 
 

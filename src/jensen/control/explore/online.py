@@ -8,9 +8,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jensen.control.explore.checks import at_least
 from jensen.core import Datum, Inference
-from jensen.errors import CombinationError, InputError
+from jensen.errors import CombinationError, InputError, at_least
 from jensen.fit.fingerprint import Static
 from jensen.fit.prepare import BatchLoss
 from jensen.nets import trainable

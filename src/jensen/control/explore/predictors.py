@@ -9,13 +9,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jensen.control.explore.checks import at_least
 from jensen.control.explore.gain import affine
 from jensen.control.explore.moments import Moments
 from jensen.control.explore.online import Memory, Online, flat_rows
 from jensen.control.explore.transitions import AbstractBonus, Foresees, Transitions
 from jensen.core import Inference
-from jensen.errors import check_key
+from jensen.errors import at_least, check_key
 from jensen.gradients import Analytic
 from jensen.models import HeteroscedasticNet
 from jensen.nets import MLP

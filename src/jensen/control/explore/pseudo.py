@@ -8,10 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jensen.control.explore.checks import positive
 from jensen.control.explore.density import AbstractOnlineDensity
 from jensen.control.explore.transitions import Foresees, Transitions
-from jensen.errors import InputError, nearest
+from jensen.errors import InputError, nearest, positive
 from jensen.typing import Array, Float, PRNGKey, Scalar, Shaped
 
 FORMS = ("probability", "gain")

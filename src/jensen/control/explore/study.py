@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.algorithms.mdp import MDP, ended
-from jensen.control.explore.checks import at_least, positive
 from jensen.control.explore.counts import Counts
 from jensen.control.explore.density import Empirical
 from jensen.control.explore.ensemble_table import TableDisagreement
@@ -19,7 +18,7 @@ from jensen.control.explore.gain import DirichletGain
 from jensen.control.explore.pseudo import PseudoCounts
 from jensen.control.explore.tabular import Enumerated, QLearner, enumerated, learn
 from jensen.control.explore.transitions import Foresees
-from jensen.errors import InputError, check_key, nearest
+from jensen.errors import InputError, at_least, check_key, nearest, positive
 from jensen.typing import Array, Float, Int, PRNGKey
 
 METHODS = (

@@ -12,10 +12,9 @@ import numpy as np
 from jax.core import Tracer
 
 from jensen.algorithms.mdp import MDP, SLACK, checked, exact_rows
-from jensen.control.explore.checks import at_least
 from jensen.control.explore.transitions import AbstractBonus, Foresees, Transitions
 from jensen.core import AbstractWorld, Moved
-from jensen.errors import CombinationError, InputError
+from jensen.errors import CombinationError, InputError, at_least
 from jensen.typing import Array, Float, Int, PRNGKey, PyTree, Scalar, Shaped
 
 

@@ -11,13 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.control.explore.checks import at_least, positive
 from jensen.control.explore.gain import affine
 from jensen.control.explore.online import Memory, Online, flat_rows
 from jensen.control.explore.transitions import AbstractBonus, Transitions
 from jensen.core import AbstractLatentModel, Datum, HasCondition, HasLatentDim, Inference
 from jensen.dist import AbstractDistribution, DiagGaussian, kl_divergence
-from jensen.errors import InputError, check_key, nearest
+from jensen.errors import InputError, at_least, check_key, nearest, positive
 from jensen.families import DiagGaussian as DiagGaussianFamily
 from jensen.gradients import Reparam
 from jensen.objectives import ELBO

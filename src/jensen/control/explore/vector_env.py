@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.control.explore.checks import at_least, positive
 from jensen.control.explore.moments import Moments
 from jensen.control.explore.transitions import AbstractBonus, Transitions
-from jensen.errors import InputError, MissingExtraError, check_key
+from jensen.errors import InputError, MissingExtraError, at_least, check_key, positive
 from jensen.typing import Array, Float, PRNGKey
 
 try:

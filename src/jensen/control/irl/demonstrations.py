@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +82,18 @@ class Demonstrations:
         return float((self.counts * each).sum() / self.counts.sum())
 
 
+def coded(episodes: Episodes, num_states: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the states, T + 1 codes with −1 for none, and the T actions of each episode.
+
+    Raises:
+        InputError: Actions that are vectors, observations of another width.
+    """
+    if not episodes.discrete:
+        raise InputError(f"{episodes.name}: actions are vectors; tables need integer codes (T,)")
+    for rows, actions in zip(episodes.observations, episodes.actions, strict=True):
+        yield state_codes(rows, num_states, episodes.name), actions
+
+
 def demonstrated(
     mdp: MDP, episodes: Any, *, discount: float = 1.0, horizon: int | None = None
 ) -> Demonstrations:
@@ -106,11 +119,8 @@ def demonstrated(
     """
     check_control(0.0, horizon, discount)
     problem, recorded = tables.checked(mdp), load_episodes(episodes)
-    if not recorded.discrete:
-        raise InputError(f"{recorded.name}: actions are vectors; tables need integer codes (T,)")
     seen, done, times = [], [], []
-    for number, (rows, actions) in enumerate(zip(recorded.observations, recorded.actions, strict=True)):
-        codes = state_codes(rows, problem.num_states, recorded.name)
+    for number, (codes, actions) in enumerate(coded(recorded, problem.num_states)):
         if horizon is not None and len(actions) > horizon:
             raise InputError(
                 f"{recorded.name}: episode {number} has {len(actions)} steps, the horizon is {horizon}"

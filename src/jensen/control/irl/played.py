@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.algorithms.mdp import MDP, checked
+from jensen.control.irl.demonstrations import coded
 from jensen.control.irl.infer import Inferred, infer
 from jensen.control.irl.model import SoftOptimal
 from jensen.control.irl.rewards import AbstractReward
-from jensen.control.policies.tabular import state_codes
 from jensen.datasets import Episodes, load_episodes
 from jensen.errors import InputError, check_key
 from jensen.typing import PRNGKey
@@ -41,34 +41,46 @@ def estimated(episodes: Sequence[Any], num_states: int, num_actions: int) -> MDP
         array([[1. , 0. ],
                [0.5, 0.5]], dtype=float32)
     """
-    counts, tried = np.zeros((num_states, num_actions, num_states)), np.zeros((num_states, num_actions))
-    start = np.zeros(num_states)
+    seen = _Seen(num_states, num_actions)
     for recorded in map(load_episodes, episodes):
-        if not recorded.discrete:
-            raise InputError(f"{recorded.name}: actions are vectors; tables need integer codes (T,)")
-        over = np.asarray(recorded.terminated)
-        for number, (rows, acts) in enumerate(zip(recorded.observations, recorded.actions, strict=True)):
-            codes = state_codes(rows, num_states, recorded.name)
+        seen.add(recorded)
+    return seen.world()
+
+
+class _Seen:
+    """How often what followed what, over all episodes so far."""
+
+    def __init__(self, num_states: int, num_actions: int):
+        self.moves = np.zeros((num_states, num_actions, num_states))
+        self.tried = np.zeros((num_states, num_actions))
+        self.start = np.zeros(num_states)
+
+    def add(self, episodes: Episodes) -> None:
+        """Count one more set of episodes."""
+        num_states, num_actions = self.tried.shape
+        over = np.asarray(episodes.terminated)
+        for number, (codes, acts) in enumerate(coded(episodes, num_states)):
             unknown = (codes[:-1] < 0) | (acts < 0) | (acts >= num_actions)
             if not over[number]:
                 unknown[-1] |= codes[-1] < 0
             if unknown.any():
                 raise InputError(
-                    f"{recorded.name}: episode {number}, step {int(unknown.argmax())}: a state or an action "
+                    f"{episodes.name}: episode {number}, step {int(unknown.argmax())}: a state or an action "
                     f"outside the tables of {num_states} states and {num_actions} actions"
                 )
-            start[codes[0]] += 1
-            np.add.at(tried, (codes[:-1], acts), 1)
+            self.start[codes[0]] += 1
+            np.add.at(self.tried, (codes[:-1], acts), 1)
             goes_on = codes[1:] >= 0
-            np.add.at(counts, (codes[:-1][goes_on], acts[goes_on], codes[1:][goes_on]), 1)
-    if not start.any():
-        raise InputError("estimated: no episodes; there is nothing to estimate dynamics from")
-    moves = np.where(
-        tried[..., None] > 0, counts / np.maximum(tried[..., None], 1), np.eye(num_states)[:, None]
-    )
-    return checked(
-        MDP(jnp.asarray(moves), jnp.zeros((num_states, num_actions)), jnp.asarray(start / start.sum()))
-    )
+            np.add.at(self.moves, (codes[:-1][goes_on], acts[goes_on], codes[1:][goes_on]), 1)
+
+    def world(self) -> MDP:
+        """Return the frequencies as a world, without rewards."""
+        if not self.start.any():
+            raise InputError("estimated: no episodes; there is nothing to estimate dynamics from")
+        tried, stay = self.tried[..., None], np.eye(len(self.start))[:, None]
+        moves = np.where(tried > 0, self.moves / np.maximum(tried, 1), stay)
+        start = self.start / self.start.sum()
+        return checked(MDP(jnp.asarray(moves), jnp.zeros(self.tried.shape), jnp.asarray(start)))
 
 
 @dataclass(frozen=True)
@@ -140,19 +152,16 @@ def infer_played(
         raise InputError(f"infer_played: rounds is {rounds}; it must be at least 1")
     shape = reward.table().shape[0], num_actions
     form = {name: options.pop(name) for name in ("temperature", "horizon", "discount") if name in options}
-    seen, even = [load_episodes(demonstrations)], np.full(shape, 1 / num_actions)
+    shown, seen, even = load_episodes(demonstrations), _Seen(*shape), np.full(shape, 1 / num_actions)
+    seen.add(shown)
 
     def once(policy: np.ndarray, number: int) -> tuple[Inferred, MDP]:
-        seen.append(load_episodes(play((policy + even) / 2, number)))
-        world = estimated(seen, *shape)
+        seen.add(load_episodes(play((policy + even) / 2, number)))
+        world = seen.world()
         agent = SoftOptimal(world, reward, **form)
-        return infer(agent, seen[0], key=jax.random.fold_in(key, number), **options), world
+        return infer(agent, shown, key=jax.random.fold_in(key, number), **options), world
 
     found, world = once(even, 0)
     for number in range(1, rounds):
         found, world = once(np.asarray(found.policy), number)
-    tried = np.zeros(shape, bool)
-    for recorded in seen:
-        for rows, acts in zip(recorded.observations, recorded.actions, strict=True):
-            tried[state_codes(rows, shape[0], recorded.name)[:-1], acts] = True
-    return Played(found, world, float(tried.mean()))
+    return Played(found, world, float((seen.tried > 0).mean()))

@@ -14,7 +14,7 @@ from jensen.errors import at_least, check_key
 from jensen.models import likelihoods
 from jensen.models.conditional.condition import check_cond, cond_frame_of
 from jensen.models.conditional.regression import AbstractRegression
-from jensen.nets import MLP, Frame, checked_net
+from jensen.nets import Frame, net_or_mlp
 from jensen.typing import PRNGKey, Scalar
 
 
@@ -62,10 +62,7 @@ class CategoricalNet(AbstractRegression):
         at_least("CategoricalNet", 1, data_dim=data_dim, cond_dim=cond_dim)
         self.likelihood_family = likelihoods.Categorical(data_dim, num_categories)
         out = self.likelihood_family.num_params
-        if net is None:
-            self.net = MLP(cond_dim, out, widths, key=key)
-        else:
-            self.net = checked_net("CategoricalNet", net, cond_dim, out)
+        self.net = net_or_mlp("CategoricalNet", net, cond_dim, out, widths, key=key)
         self.cond_frame = Frame.identity(cond_dim)
         self.data_dim = data_dim
         self.cond_dim = cond_dim

@@ -16,7 +16,7 @@ from jensen.errors import InputError, at_least, check_key
 from jensen.models import likelihoods, priors
 from jensen.models.conditional.condition import HasCondFrame, check_cond, cond_frame_of
 from jensen.models.static.decoding import AbstractDecoder, Parts, checked_parts, started_prior
-from jensen.nets import MLP, Frame, checked_net
+from jensen.nets import Frame, net_or_mlp
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 
@@ -76,10 +76,7 @@ class ConditionalDecoder(AbstractDecoder, HasCondFrame):
             "ConditionalDecoder", (data_dim, cond_dim, latent_dim), likelihood, prior, widths, key=to_prior
         )
         seen = priors.features_dim(prior) + cond_dim
-        if net is None:
-            self.net = MLP(seen, family.num_params, widths, key=to_net)
-        else:
-            self.net = checked_net("ConditionalDecoder", net, seen, family.num_params)
+        self.net = net_or_mlp("ConditionalDecoder", net, seen, family.num_params, widths, key=to_net)
         self.prior = prior
         self.likelihood_family = family
         self.cond_frame = Frame.identity(cond_dim)

@@ -18,7 +18,7 @@ from jensen.models.conditional.condition import check_cond, cond_frame_of
 from jensen.models.conditional.regression import AbstractRegression
 from jensen.models.likelihoods.gaussian import MIN_LOG_SCALE, Floor, noise_floor
 from jensen.models.static.framed import HasFrame, frame_of
-from jensen.nets import MLP, Frame, checked_net
+from jensen.nets import Frame, net_or_mlp
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 VARIANCES = ("input", "shared", "unit")
@@ -76,10 +76,7 @@ class HeteroscedasticNet(AbstractRegression, HasExactConditional, HasFrame):
                 f"HeteroscedasticNet: variance {variance!r} is unknown{nearest(variance, VARIANCES)}"
             )
         out = 2 * data_dim if variance == "input" else data_dim
-        if net is None:
-            self.net = MLP(cond_dim, out, widths, key=key)
-        else:
-            self.net = checked_net("HeteroscedasticNet", net, cond_dim, out)
+        self.net = net_or_mlp("HeteroscedasticNet", net, cond_dim, out, widths, key=key)
         self.log_scale = jnp.zeros(data_dim) if variance == "shared" else None
         self.frame = Frame.identity(data_dim)
         self.cond_frame = Frame.identity(cond_dim)

@@ -28,7 +28,7 @@ from jensen.models.conditional.heads import Heads
 from jensen.models.likelihoods.gaussian import MIN_LOG_SCALE, Floor, noise_floor
 from jensen.models.static.framed import HasFrame, frame_of, standardized
 from jensen.models.static.start import check_rows, k_means, weights_of
-from jensen.nets import MLP, Frame, checked_net
+from jensen.nets import Frame, net_or_mlp
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar
 
 COVARIANCES = ("diag", "full")
@@ -119,10 +119,7 @@ class MixtureDensity(
         self.num_components = num_components
         self.covariance = covariance
         self.initialized = False
-        if net is None:
-            self.net = MLP(cond_dim, self.num_params, widths, key=key)
-        else:
-            self.net = checked_net("MixtureDensity", net, cond_dim, self.num_params)
+        self.net = net_or_mlp("MixtureDensity", net, cond_dim, self.num_params, widths, key=key)
 
     @property
     def num_params(self) -> int:

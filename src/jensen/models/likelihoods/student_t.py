@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.dist import StudentTRow
-from jensen.errors import InputError
+from jensen.errors import positive
 from jensen.families import bounded_exp
 from jensen.families.base import LOG_SCALE_BOUND
 from jensen.models.likelihoods.base import AbstractLikelihood
@@ -52,8 +52,8 @@ class StudentT(AbstractLikelihood):
     floor: Floor
 
     def __init__(self, data_dim: int, df: float | None = None):
-        if df is not None and not 0 < df < float("inf"):
-            raise InputError(f"student_t likelihood: df is {df}; it must be positive, or None to be learned")
+        if df is not None:
+            positive("student_t likelihood", df=df)
         self.data_dim = data_dim
         self.log_scale = jnp.zeros(data_dim)
         self.tail = jnp.full(data_dim, np.log(9.0)) if df is None else Held(jnp.full(data_dim, df))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 
 from jensen import dist
-from jensen.errors import InputError, at_least
+from jensen.errors import InputError, at_least, positive
 from jensen.models.priors.base import AbstractPrior
 from jensen.typing import Array, Float
 
@@ -24,7 +24,7 @@ class Gamma(AbstractPrior):
         rate: b; the mean is a/b.
 
     Raises:
-        InputError: If a number is too small.
+        InputError: If a number is not positive, or the concentration below 0.2.
     """
 
     law: ClassVar[type[dist.AbstractDensity]] = dist.Gamma
@@ -34,10 +34,11 @@ class Gamma(AbstractPrior):
 
     def __check_init__(self):
         at_least("prior", 1, latent_dim=self.latent_dim)
-        if not (self.concentration >= 0.2 and self.rate > 0):
+        positive("prior", concentration=self.concentration, rate=self.rate)
+        if self.concentration < 0.2:
             raise InputError(
-                f"prior: Gamma(concentration={self.concentration}, rate={self.rate}): the concentration must "
-                "be at least 0.2, the rate positive"
+                f"prior: concentration is {self.concentration}; below 0.2 float32 loses a gamma draw to "
+                "zero: give at least 0.2"
             )
 
     def __call__(self, cond: Any) -> dist.Gamma:

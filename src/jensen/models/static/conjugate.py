@@ -9,7 +9,7 @@ import numpy as np
 
 from jensen.core import Datum, HasCoordinateAscent
 from jensen.dist import AbstractDistribution, Factors, NormalWishart
-from jensen.errors import InputError
+from jensen.errors import InputError, positive
 from jensen.nets import Fixed, Frame
 from jensen.typing import Array, Float, Scalar
 
@@ -58,8 +58,7 @@ def concentration_of(name: str, k: int, given: float | None, word: str = "concen
         InputError: If it is not positive.
     """
     alpha = 1 / k if given is None else given
-    if not alpha > 0:
-        raise InputError(f"{name}: {word} is {alpha}; it must be positive")
+    positive(name, **{word: alpha})
     return float(alpha)
 
 

@@ -14,7 +14,7 @@ from jensen.dist import AbstractDensity, AbstractObservation, log_prob_observed
 from jensen.errors import InputError, check_key
 from jensen.models import likelihoods, priors
 from jensen.models.static.decoding import AbstractDecoder, checked_parts, started_prior
-from jensen.nets import MLP, checked_net
+from jensen.nets import net_or_mlp
 from jensen.typing import Array, Float, PRNGKey, Scalar
 
 
@@ -74,11 +74,15 @@ class Decoder(AbstractDecoder):
             raise InputError(
                 f"Decoder: data_dim={data_dim}, but the prior's pseudo-inputs have {prior.data_dim} columns"
             )
-        if net is None:
-            net = MLP(priors.features_dim(prior), family.num_params, widths, activation=activation, key=key)
-        else:
-            net = checked_net("Decoder", net, priors.features_dim(prior), family.num_params)
-        self.net = net
+        self.net = net_or_mlp(
+            "Decoder",
+            net,
+            priors.features_dim(prior),
+            family.num_params,
+            widths,
+            activation=activation,
+            key=key,
+        )
         self.prior = prior
         self.likelihood_family = family
         self.data_dim = data_dim
