@@ -185,6 +185,20 @@ def test_a_plan_for_what_is_believed_is_not_one_for_its_mean():
     assert (bold.predict(rows) > 0.9).all() and (np.abs(shy.predict(rows)) < 0.3).all()
 
 
+@pytest.mark.parametrize("candidates", [16, 64])  # side by side, and one after another
+def test_a_plan_does_not_depend_on_its_neighbours(candidates: int):
+    here = SeenWorld(Drift(), lambda o: o, 2)
+    search = CEM(2, candidates=candidates, iterations=2, elites=4)
+    rows = np.linspace(-1, 1, 8).reshape(4, 2)
+    together = Planner(here, BOX, search=search, key=KEY)
+    together.reset(num_envs=4)
+    alone = Planner(here, BOX, search=search, key=KEY)
+    alone.reset(num_envs=1)
+    several = together.select_action(rows)
+    np.testing.assert_allclose(several[:1], alone.select_action(rows[:1]), atol=1e-5)
+    assert len({tuple(action) for action in several.round(5)}) == 4
+
+
 def test_the_next_plan_starts_from_the_last():
     sequences = sequences_in(BOX)
     search = CEM(3, **QUICK)
@@ -267,7 +281,7 @@ def test_what_is_not_finite_is_avoided_or_said():
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: CEM(horizon=0), "CEM: horizon is 0; it must be a whole number, at least 1"),
+        (lambda: CEM(horizon=0), "CEM: horizon is 0; it must be at least 1"),
         (lambda: CEM(elites=200), "CEM: 200 elites of 128 candidates"),
         (lambda: CEM(discount=1.5), "discount is 1.5; it must be from 0 to 1"),
         (lambda: MPPI(temperature=0.0), "MPPI: temperature is 0; it must be positive"),

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jensen.control.plan.sequences import AbstractSequences
 from jensen.core import AbstractWorld
-from jensen.errors import InputError
+from jensen.errors import InputError, at_least, positive
 from jensen.typing import Array, Float, PRNGKey, PyTree, Scalar
 
 Value: TypeAlias = Callable[[Any], Scalar]
@@ -71,6 +71,10 @@ class AbstractSearch(ABC):
             value: Worth of the state after the last action; nothing by default.
             key: Randomness.
         """
+
+    def each(self, one: Callable[..., Any], *rows: PyTree) -> Any:
+        """Return what ``one`` makes, by a plan, of each of N rows: side by side, where no more is known."""
+        return jax.vmap(one)(*rows)
 
 
 def imagined_return(
@@ -147,10 +151,9 @@ def checked(who: str, **numbers: float | int) -> None:
             if not 0 <= number <= 1:
                 raise InputError(f"{who}: discount is {number:g}; it must be from 0 to 1")
         elif name in ("horizon", "candidates", "iterations", "elites"):
-            if not 1 <= number < float("inf") or number != int(number):
-                raise InputError(f"{who}: {name} is {number:g}; it must be a whole number, at least 1")
+            at_least(who, 1, **{name: number})
         elif name == "floor":
             if not 0 <= number < 1:
                 raise InputError(f"{who}: {name} is {number:g}; it must be at least 0 and below 1")
-        elif not 0 < number < float("inf"):
-            raise InputError(f"{who}: {name} is {number:g}; it must be positive")
+        else:
+            positive(who, **{name: number})

@@ -265,7 +265,7 @@ def planned(
         law = search.shifted(plan.law, sequences)
         return Course(jax.random.key_data(key), belief, law, plan.actions[0]), plan
 
-    return jax.vmap(one)(courses, observations)
+    return search.each(one, courses, observations)
 
 
 @eqx.filter_jit

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,9 @@ from jensen.control.plan.sequences import AbstractSequences
 from jensen.core import AbstractWorld
 from jensen.errors import InputError
 from jensen.typing import Array, Float, PRNGKey, PyTree, Scalar
+
+FILLS = 32
+"""From so many candidates on, planning for one environment at a time is the faster: twice, with 128."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,12 @@ class AbstractSampledSearch(AbstractSearch):
     @abstractmethod
     def weigh(self, returns: Float[Array, "n"]) -> Float[Array, "n"]:
         """Return weights that sum to one; −∞ stands for a return that is not finite."""
+
+    def each(self, one: Callable[..., Any], *rows: PyTree) -> Any:
+        """Go row by row on a processor, whose caches one row's candidates fill; side by side elsewhere."""
+        if jax.default_backend() == "cpu" and self.candidates >= FILLS:
+            return jax.lax.map(lambda row: one(*row), rows)
+        return super().each(one, *rows)
 
     @abstractmethod
     def moved(
@@ -108,7 +118,7 @@ class CEM(AbstractSampledSearch):
         >>> CEM(horizon=0)
         Traceback (most recent call last):
         ...
-        jensen.errors.InputError: CEM: horizon is 0; it must be a whole number, at least 1
+        jensen.errors.InputError: CEM: horizon is 0; it must be at least 1
     """
 
     elites: int = 16
