@@ -108,7 +108,8 @@ def hierarchical(sizes: Sizes, key: jax.Array) -> jn.Inference:
     q = posteriors.TopDown(
         like=model, widths=sizes.widths, between=sizes.widths, activation=relu, key=to_posterior
     )
-    return jn.Inference(model, q, objectives.ELBO(), gradients.Reparam())
+    warm = objectives.Linear(0.0, 1.0, max(sizes.steps // 4, 1))  # without it most latents are never used
+    return jn.Inference(model, q, objectives.ELBO(beta=warm), gradients.Reparam())
 
 
 def capacity(sizes: Sizes, key: jax.Array) -> Any:

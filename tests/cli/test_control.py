@@ -243,7 +243,14 @@ def test_a_faulty_environment_is_named_and_its_episodes_are_kept(
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and line in error and "keeps 1 whole episode" in error, error
     assert "what was done so far is kept" in error
-    assert len(control.Replay(folder="run/round-000/episodes")) == 1
+    (kept,) = control.Replay(folder="run/round-000/episodes")
+    assert len(kept.actions) == 4 and np.ptp(kept.actions) == 0  # pushes are held
+
+
+def test_random_choices_are_not_held():
+    from jensen.cli.control_learning import held
+
+    assert held(control.DiscreteActions(3)) == 1
 
 
 def _one_at_a_time(begin: Any) -> Any:

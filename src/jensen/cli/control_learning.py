@@ -113,7 +113,7 @@ def learned(work: Work, place: Place, search: Any) -> Learned:
 
     from jensen import control, fit
 
-    options = USUAL | work.options
+    options = USUAL | {"repeat": held(place.space)} | work.options
     rate = optax.warmup_cosine_decay_schedule(0.0, options["learning_rate"], 100, max(options["steps"], 101))
     optimizer = optax.chain(optax.clip_by_global_norm(100.0), optax.adam(rate, eps=1e-5))
     rounds = control.Rounds(options["episodes"], options["rounds"], options["per_round"])
@@ -126,6 +126,7 @@ def learned(work: Work, place: Place, search: Any) -> Learned:
             world_model(place, options),
             training=control.Training(optimizer, options["steps"]),
             rounds=rounds,
+            first=control.UniformPolicy(place.space, repeat=options["repeat"], seed=options["seed"]),
             search=search,
             run=fit.Run(work.folder, resume=True),
             key=jax.random.key(options["seed"]),
@@ -138,11 +139,22 @@ def learned(work: Work, place: Place, search: Any) -> Learned:
     return found
 
 
+def held(space: ActionSpace) -> int:
+    """Return how long a random action is held when nobody says.
+
+    Pushes that change at every step cancel: what takes a swing to reach would never be seen.
+    """
+    from jensen.control.spaces import BoxActions
+
+    return 10 if isinstance(space, BoxActions) else 1
+
+
 def _intended(options: dict[str, Any]) -> str:
+    long = f", each held for {options['repeat']} steps" if options["repeat"] > 1 else ""
     further = f", then {options['rounds']} rounds of {options['per_round']}" if options["rounds"] else ""
     return (
-        f"{options['episodes']} episodes of random actions{further}; a world model of {options['latent']} "
-        f"latents, {options['steps']:,} steps"
+        f"{options['episodes']} episodes of random actions{long}{further}; a world model of "
+        f"{options['latent']} latents, {options['steps']:,} steps"
     )
 
 

@@ -97,6 +97,13 @@ def _discount(group: str, default: str) -> Option:
 
 _COLLECTED = (
     Option("episodes", _COLLECT, "N", "episodes of random actions to learn from (default 100)", whole(1)),
+    Option(
+        "repeat",
+        _COLLECT,
+        "K",
+        "steps each random action is held (default 10, or 1 where actions are a choice)",
+        whole(1),
+    ),
     Option("rounds", _COLLECT, "R", "rounds of acting and learning after that (default 0)", whole(0)),
     Option("per_round", _COLLECT, "N", "episodes in each round (default 10)", whole(1)),
     _as("latent", _WORLD, "length of z (default 16)"),
