@@ -1,6 +1,6 @@
 """Write the tables of studies into the pages that show them, from what the studies left in `bench/results`.
 
-Run: python bench/fill.py [mnist|presets|control_pendulum ...]; all there are by default. A page holds a table
+Run: python bench/fill.py [NAME ...]; all there are by default. A page holds a table
 between `<!-- NAME -->` and `<!-- /NAME -->`; what stands there is replaced.
 """
 
@@ -123,10 +123,99 @@ def control_pendulum() -> str:
     return table(head, rows)
 
 
+def deepsea() -> str:
+    """Return episodes until DeepSea is solved, a row for all ways that explore alike."""
+    found = found_of("explore_deepsea")
+    sizes = sorted({row["size"] for row in found})
+    cells = {way: [solved(row) for row in rows] for way, rows in by_way(found, "size").items()}
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for way, row in cells.items():
+        alike.setdefault(tuple(row), []).append(WAYS.get(way, way.replace("-", " ")))
+    rows = [["; ".join(ways), *row] for row, ways in alike.items()]
+    return table(["way", *(f"N = {size}" for size in sizes)], rows)
+
+
+def solved(row: dict[str, Any]) -> str:
+    """Return when a way solved it."""
+    times = sum(episode is not None for episode in row["solved"])
+    if not times:
+        return "never"
+    middle, low, high = (f"{value:.0f}" for value in row["iqm"])
+    text = middle if low == high else f"{middle} [{low}, {high}]"
+    return text if times == len(row["solved"]) else f"{text}, {times} of {len(row['solved'])}"
+
+
+def mountain_car() -> str:
+    """Return what was seen of the car's states, and how often it arrived."""
+    rows = []
+    for row in found_of("explore_mountain_car"):
+        middle, low, high = row["iqm"]
+        reached = sum(first is not None for first in row["first_goal"])
+        way = OPTIMISTIC.get(row["way"], row["way"].replace("-", " "))
+        rows.append([way, f"{middle:.2f} [{low:.2f}, {high:.2f}]", str(reached)])
+    return table(["way", "cells seen, IQM of 10 seeds", "seeds that reached the goal"], rows)
+
+
+def copies() -> str:
+    """Return steps a second of the simulated worlds."""
+    rows = [
+        [row["world"], *(thousands(row[name]) for name in ("single", "copies of 1000", "unrolled, 1000"))]
+        for row in found_of("env_steps")
+    ]
+    head = ["steps a second", "one, by `step`", "1,000 copies, by `step`", "1,000 states, unrolled"]
+    return table(head, rows)
+
+
+def thousands(number: float) -> str:
+    """Return a large number to two digits."""
+    unit, by = ("M", 1e6) if number >= 1e6 else ("k", 1e3)
+    return f"{number / by:.{0 if number >= 10 * by else 1}f} {unit}"
+
+
+def found_of(name: str) -> list[dict[str, Any]]:
+    """Return the rows of a study that writes one file."""
+    return json.loads((ROOT / f"bench/results/{name}.json").read_text())["rows"]
+
+
+def by_way(rows: list[dict[str, Any]], order: str) -> dict[str, list[dict[str, Any]]]:
+    """Return each way's rows, in order."""
+    ways = dict.fromkeys(row["way"] for row in rows)
+    return {way: sorted((r for r in rows if r["way"] == way), key=lambda r: r[order]) for way in ways}
+
+
+WAYS = {
+    "epsilon-greedy": "ε-greedy, ε = 0.1",
+    "counts": "counts in the reward, no optimism",
+    "untried-first": "untried first, no bonus",
+    "information-gain": "optimistic information gain",
+    "pseudo-counts": "optimistic pseudo-counts",
+    "factored-pseudo-counts": "optimistic pseudo-counts, rows and columns apart",
+    "foreseen-counts": "foreseen counts, 1/(n + 1)²",
+    "foreseen-gain": "foreseen information gain",
+    "disagreement": "optimistic disagreement",
+}
+"""What a page calls ways to explore a table."""
+
+OPTIMISTIC = {
+    "epsilon-greedy": "ε-greedy, ε = 0.1",
+    "counts, no optimism": "counts in the reward, no optimism",
+    "untried first": "untried first, no bonus",
+    "dirichlet-gain": "Dirichlet information gain",
+    "linear-gain": "linear information gain",
+    "variational-gain": "variational information gain",
+    "pseudo-counts, mixture": "pseudo-counts, density a mixture",
+    "disagreement": "disagreement of five networks",
+    "random, held 10 steps": "**random, held 10 steps**",
+}
+"""And in the car's world, where every bonus goes with optimism unless said."""
+
 PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "mnist": ("docs/models/decoder.md", mnist),
     "presets": ("docs/presets.md", presets),
     "control_pendulum": ("docs/control/planning.md", control_pendulum),
+    "deepsea": ("docs/control/exploration.md", deepsea),
+    "mountain_car": ("docs/control/exploration.md", mountain_car),
+    "copies": ("docs/envs.md", copies),
 }
 """By name of the mark: the page, and what makes the table."""
 
