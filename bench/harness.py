@@ -276,9 +276,10 @@ def table(result: dict[str, Any]) -> str:
 
 
 def all_tables() -> str:
-    """The newest result of every benchmark."""
-    paths = sorted(RESULTS.glob("*.json"))
-    blocks = [f"### {path.stem}\n\n{table(json.loads(path.read_text())[-1])}" for path in paths]
+    """The newest result of every race; studies keep results of other forms beside them."""
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    races = {name: runs[-1] for name, runs in found.items() if isinstance(runs, list) and "unit" in runs[-1]}
+    blocks = [f"### {name}\n\n{table(race)}" for name, race in races.items()]
     return "\n\n".join(blocks) or "No results yet."
 
 
