@@ -19,7 +19,7 @@ from jensen.cli.runs import Job
 from jensen.core import Inference, IteratesLocally
 from jensen.errors import JensenWarning, NonFiniteError
 from jensen.fit import Data, Fitted
-from jensen.fit.batches import Batches
+from jensen.fit.plans import AbstractBatches
 from jensen.fit.prepare import check_fits
 from jensen.nets import Frame
 from jensen.typing import PRNGKey
@@ -115,7 +115,7 @@ def _patience(job: Job, prepared: Prepared) -> int:
     return max(ROUNDS, -(-WAIT // prepared.facts.steps_per_epoch(job.options)))
 
 
-def _batches(options: dict[str, Any]) -> Batches | None:
+def _batches(options: dict[str, Any]) -> AbstractBatches | None:
     """Return fresh bits, or windows, where asked for; before a window a tenth of it finds the state."""
     if options.get("binarize") == "dynamic":
         return fit.DynamicBinarization()

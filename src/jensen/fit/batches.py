@@ -1,8 +1,9 @@
-"""How batches are made: windows of long sequences, sequences of like length, fresh bits."""
+"""How batches are made: windows of long sequences, sequences of like length."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 
@@ -10,16 +11,16 @@ from jensen.core import IndexesData, Inference
 from jensen.dist import AbstractRecurrentPath
 from jensen.errors import InputError
 from jensen.fit.data import Data
-from jensen.fit.dynamic import DynamicBinarization
 from jensen.fit.lanes import Lanes, check_carried
-from jensen.fit.plans import AbstractPlan, AllRows, LikeLengths, SomeRows, SomeWindows
+from jensen.fit.plans import AbstractBatches, AbstractPlan, AllRows, LikeLengths, SomeRows, SomeWindows
 from jensen.gradients import Analytic
 from jensen.models.sequence.recurrent import AbstractRecurrentModel
 from jensen.objectives import FIVO
 
 
+@final
 @dataclass(frozen=True)
-class Windows:
+class Windows(AbstractBatches):
     """Batches of windows of long sequences, drawn over all their real steps.
 
     A window may lie anywhere over a sequence, also over its ends, where it is cut: so every real step has the
@@ -78,8 +79,9 @@ class Windows:
         return plan
 
 
+@final
 @dataclass(frozen=True)
-class CarriedWindows:
+class CarriedWindows(AbstractBatches):
     """Batches of consecutive windows of long sequences, each going on where the one before it ended.
 
     Truncated back-propagation through time: what the first step of a window starts from, the model's carry
@@ -134,8 +136,9 @@ class CarriedWindows:
         return plan
 
 
+@final
 @dataclass(frozen=True)
-class ByLength:
+class ByLength(AbstractBatches):
     """Batches of sequences of like length, padded to the longest of their group instead of to the longest.
 
     An epoch is a pass over the rows without replacement, as without it: N modulo ``batch_size`` rows drawn
@@ -186,17 +189,14 @@ class ByLength:
         return LikeLengths(batch_size, tuple(batches.tolist()), tuple(needed[np.array(ends) - 1].tolist()))
 
 
-Batches = Windows | CarriedWindows | ByLength | DynamicBinarization
-
-
-def plan_of(batches: Batches | None, data: Data, batch_size: int | None) -> AbstractPlan:
+def plan_of(batches: AbstractBatches | None, data: Data, batch_size: int | None) -> AbstractPlan:
     """Return what the batches of a fit are.
 
     Raises:
         InputError: If the data do not allow it.
     """
     if batches is not None:
-        if not isinstance(batches, Batches):
+        if not isinstance(batches, AbstractBatches):
             raise InputError(
                 f"batches={batches!r}: give fit.Windows(...), fit.CarriedWindows(...), fit.ByLength(...), "
                 "fit.DynamicBinarization(), or nothing"

@@ -11,10 +11,10 @@ import numpy as np
 
 from jensen.errors import InputError, NonFiniteError, check_key
 from jensen.fit.data import Data
-from jensen.fit.dynamic import DynamicBinarization
 from jensen.fit.evaluate import evaluate
 from jensen.fit.gradient import gradient, ready
 from jensen.fit.lockstep import are_alike, climb_together, is_tiny
+from jensen.fit.plans import AbstractBatches
 from jensen.fit.result import Fitted
 from jensen.typing import PRNGKey
 
@@ -61,8 +61,8 @@ def best_of(
     pairs = [jax.random.split(each) for each in keys]
     done = _side_by_side(make, pairs, data, options) if by is gradient else [None] * restarts
     repeats = max(1, SCORED // data.num_data)
-    bits = options.get("batches")
-    scored = bits.drawn(data, key=to_score) if isinstance(bits, DynamicBinarization) else data
+    batches = options.get("batches")
+    scored = batches.drawn(data, key=to_score) if isinstance(batches, AbstractBatches) else data
     best: Fitted | None = None
     scores: list[float] = []
     problem: NonFiniteError | None = None

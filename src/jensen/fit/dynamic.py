@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import final
 
 import equinox as eqx
 import jax
@@ -13,12 +14,13 @@ import numpy as np
 from jensen.core import Datum
 from jensen.errors import InputError
 from jensen.fit.data import Data
-from jensen.fit.plans import AbstractPlan, SomeRows
+from jensen.fit.plans import AbstractBatches, AbstractPlan, SomeRows
 from jensen.typing import Array, Int, PRNGKey
 
 
+@final
 @dataclass(frozen=True)
-class DynamicBinarization:
+class DynamicBinarization(AbstractBatches):
     """Batches of bits, each drawn with its intensity in [0, 1] every time its row is seen.
 
     What is climbed is the mean over draws, E_{b ~ Bernoulli(x)} L(b): a model of the bits that cannot learn

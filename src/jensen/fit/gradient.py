@@ -12,11 +12,10 @@ import optax
 
 from jensen.core import Datum, Inference
 from jensen.errors import InputError, check_key
-from jensen.fit.batches import Batches, check_plan, plan_of
+from jensen.fit.batches import check_plan, plan_of
 from jensen.fit.chunk import Program, State, chunk_length, start
 from jensen.fit.course import JUDGE_STEPS, Calendar, Course, Validation, checkpoint_period
 from jensen.fit.data import Data
-from jensen.fit.dynamic import DynamicBinarization
 from jensen.fit.enter import centred, to_device, uncentred
 from jensen.fit.evaluate import Blocks
 from jensen.fit.explain import explain
@@ -24,6 +23,7 @@ from jensen.fit.falls import told
 from jensen.fit.fingerprint import Static, array_digest
 from jensen.fit.lanes import onset
 from jensen.fit.minimize import Outcome, minimize
+from jensen.fit.plans import AbstractBatches
 from jensen.fit.prepare import BatchLoss, Split, Trainable, check_fits
 from jensen.fit.progress import Progress
 from jensen.fit.result import Fitted
@@ -42,7 +42,7 @@ def gradient(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
-    batches: Batches | None = None,
+    batches: AbstractBatches | None = None,
     validation: Any = None,
     stop: AbstractStop | None = None,
     run: Run | None = None,
@@ -165,7 +165,7 @@ def ready(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
-    batches: Batches | None = None,
+    batches: AbstractBatches | None = None,
     validation: Any = None,
     stop: AbstractStop | None = None,
     run: Run | None = None,
@@ -176,7 +176,7 @@ def ready(
     data = Data.of(x)
     _check_options(epochs, steps, stop, validation)
     plan = plan_of(batches, data, batch_size)
-    check_fits(inference, batches.seen(data) if isinstance(batches, DynamicBinarization) else data)
+    check_fits(inference, data if batches is None else batches.seen(data))
     check_plan(inference, plan)
     to_start, to_fit, to_validate = jax.random.split(key, 3)
     begun = start_from(inference, data, trainable, key=to_start)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.core import Datum
+from jensen.fit.data import Data
 from jensen.typing import Array, Int, PRNGKey, PyTree
 
 
@@ -46,6 +47,26 @@ class AbstractPlan(ABC):
     def shape(self, order: PyTree, place: Int[Array, ""]) -> Int[Array, ""]:
         """Say which of the shapes the batch at a place has."""
         return jnp.zeros((), jnp.int32)
+
+
+class AbstractBatches(ABC):
+    """What batches are to be made of; given as ``batches=`` to ``fit.gradient``."""
+
+    @abstractmethod
+    def plan(self, data: Data, batch_size: int | None) -> AbstractPlan:
+        """Return the plan for a data set.
+
+        Raises:
+            InputError: If the data do not allow it.
+        """
+
+    def seen(self, data: Data) -> Data:
+        """Return the data as the model may see them: as they are, unless each step draws them anew."""
+        return data
+
+    def drawn(self, data: Data, *, key: PRNGKey) -> Data:
+        """Return the data drawn once, to be scored on."""
+        return data
 
 
 @dataclass(frozen=True)
