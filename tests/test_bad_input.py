@@ -523,6 +523,9 @@ for call in (
     lambda: posteriors.SemiAmortized(posteriors.Amortized(
         families.DiagGaussian(2), data_dim=2, widths=(), key=jax.random.key(0)), steps=2.5),
     lambda: objectives.ELBO("8"),
+    *(lambda make=make: make(families.DiagGaussian(1), like=models.NeuralStateSpace(
+        2, 1, decoder=(), width=2, key=jax.random.key(0)), widths=(), key=jax.random.key(0))
+        for make in (posteriors.Smoothing, posteriors.Filtering)),
     lambda: models.priors.Gamma(2, "1"),
     lambda: models.priors.Gamma(2, 0.1),
     lambda: gradients.Relaxed("0.5"),
@@ -562,6 +565,8 @@ for call in (
         "OpenLoop: base is the class Filtering; give one such as posteriors.Filtering(..., like=model)",
         "SemiAmortized: steps is 2.5; it must be a whole number, at least 1",
         "ELBO: num_samples is '8'; it must be a whole number, at least 1",
+        "Smoothing: widths is (); give at least 1, as (200,)",
+        "Filtering: widths is (); give at least 1, as (200,)",
         "prior: concentration is '1'; it must be a positive number",
         "prior: concentration is 0.1; below 0.2 float32 loses a gamma draw to zero: give at least 0.2",
         "Relaxed: temperature is '0.5'; it must be a positive number",

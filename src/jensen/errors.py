@@ -120,7 +120,7 @@ def positive(owner: str, **numbers: Any) -> None:
             raise InputError(f"{owner}: {name} is {float(number):g}; it must be positive")
 
 
-def checked_sizes(owner: str, name: str, sizes: Any, example: str) -> tuple[int, ...]:
+def checked_sizes(owner: str, name: str, sizes: Any, example: str, *, least: int = 0) -> tuple[int, ...]:
     """Return sizes given as a sequence, such as the widths of layers.
 
     Args:
@@ -128,9 +128,10 @@ def checked_sizes(owner: str, name: str, sizes: Any, example: str) -> tuple[int,
         name: The argument.
         sizes: What was given.
         example: What could have been.
+        least: How many there have to be.
 
     Raises:
-        InputError: If it is no sequence of positive whole numbers.
+        InputError: If it is no sequence of positive whole numbers, or too short.
 
     Example:
         >>> checked_sizes("MLP", "widths", [8, 8], "(64, 64)")
@@ -142,6 +143,8 @@ def checked_sizes(owner: str, name: str, sizes: Any, example: str) -> tuple[int,
         found = (0,)
     if min(found, default=1) < 1:
         raise InputError(f"{owner}: {name} is {sizes!r}; give positive whole numbers, as {example}")
+    if len(found) < least:
+        raise InputError(f"{owner}: {name} is {sizes!r}; give at least {least}, as {example}")
     return found
 
 

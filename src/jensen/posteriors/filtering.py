@@ -65,7 +65,7 @@ class Filtering(AbstractStepwise, CarriesOn):
         check_key(key)
         model = checked("Filtering", like)
         check_family("Filtering", "family", family)
-        widths = checked_sizes("Filtering", "widths", widths, "(200,)")
+        widths = checked_sizes("Filtering", "widths", widths, "(200,)", least=1)
         keys = jax.random.split(key, 3)
         memory = (0 if model.remembers else widths[0]) if memory is None else memory
         self.family = family

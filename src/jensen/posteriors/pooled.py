@@ -74,9 +74,7 @@ class Pooled(HasFamily, InitializesFromData):
         check_family("Pooled", "family", family)
         at_least("Pooled", 1, data_dim=data_dim)
         at_least("Pooled", 0, cond_dim=cond_dim)
-        widths = checked_sizes("Pooled", "widths", widths, "(64, 64)")
-        if not widths:
-            raise InputError("Pooled: widths are empty; give one at least, as (64, 64)")
+        widths = checked_sizes("Pooled", "widths", widths, "(64, 64)", least=1)
         to_each, to_head = jax.random.split(key)
         self.family = family
         self.each = MLP(data_dim + cond_dim, widths[-1], widths[:-1], key=to_each)

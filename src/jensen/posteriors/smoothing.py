@@ -68,7 +68,7 @@ class Smoothing(AbstractStepwise):
         check_key(key)
         model = checked("Smoothing", like)
         check_family("Smoothing", "family", family)
-        widths = checked_sizes("Smoothing", "widths", widths, "(200,)")
+        widths = checked_sizes("Smoothing", "widths", widths, "(200,)", least=1)
         keys = jax.random.split(key, 3)
         memory = memory or widths[0]
         self.family = family
