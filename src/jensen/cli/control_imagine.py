@@ -50,7 +50,7 @@ class Imagine:
         actor = control.imagine(
             found.fitted,
             found.replay.to_data(),
-            place.space,
+            place.actions,
             run=fit.Run(work.folder / ACTOR, resume=True),
             key=jax.random.key(options["seed"]),
             **chosen,

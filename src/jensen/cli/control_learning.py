@@ -42,11 +42,13 @@ class Place:
 
     Attributes:
         space: Of actions.
+        actions: The same as the environment has it, for who decides on its bounds.
         size: Numbers in an observation.
         image_shape: Of an observation that is a picture; None where nobody says so.
     """
 
     space: ActionSpace
+    actions: Any
     size: int
     image_shape: tuple[int, ...] | None
 
@@ -78,7 +80,7 @@ def surveyed(work: Work) -> Place:
         )
     simulator = inner.simulator if isinstance(inner, envs.SimulatorEnv) else None
     shape = simulator.image_shape if isinstance(simulator, envs.PixelPendulum | envs.Planar) else None
-    return Place(space, int(np.prod(seen.shape)), shape)
+    return Place(space, env.action_space, int(np.prod(seen.shape)), shape)
 
 
 def world_model(place: Place, options: dict[str, Any]) -> Inference:
