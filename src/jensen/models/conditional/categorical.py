@@ -14,7 +14,7 @@ from jensen.errors import at_least, check_key
 from jensen.models import likelihoods
 from jensen.models.conditional.condition import check_cond, cond_frame_of
 from jensen.models.conditional.regression import AbstractRegression
-from jensen.nets import Frame, net_or_mlp
+from jensen.nets import MLP, Frame, net_or_mlp
 from jensen.typing import PRNGKey, Scalar
 
 

@@ -28,7 +28,7 @@ from jensen.models.conditional.heads import Heads
 from jensen.models.likelihoods.gaussian import MIN_LOG_SCALE, Floor, noise_floor
 from jensen.models.static.framed import HasFrame, frame_of, standardized
 from jensen.models.static.start import check_rows, k_means, weights_of
-from jensen.nets import Frame, net_or_mlp
+from jensen.nets import MLP, Frame, net_or_mlp
 from jensen.typing import Array, Float, Int, PRNGKey, Scalar
 
 COVARIANCES = ("diag", "full")
