@@ -58,6 +58,7 @@ def mnist() -> str:
                 row["model"].replace("-", " "),
                 str(row["k"]),
                 "–" if row["k"] == 1 else {"plain": "plain", "dreg": "DReG"}[row["gradient"]],
+                str(row["batch_size"]),
                 f"{row['epochs']:,}",
                 f"{row['train_seconds']:,.0f}",
                 f"{row['test_nll']:.2f} ± {row['test_nll_se']:.2f}",
@@ -66,7 +67,18 @@ def mnist() -> str:
             ]
         )
     return table(
-        ["bits", "layers", "k", "gradient", "epochs", "train s", "NLL", "−bound", "published, 3,280 epochs"],
+        [
+            "bits",
+            "layers",
+            "k",
+            "gradient",
+            "batch",
+            "epochs",
+            "train s",
+            "NLL",
+            "−bound",
+            "published, 3,280 epochs",
+        ],
         rows,
     )
 
