@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import numpy as np
 from harness import Benchmark, Run, main
 
 STATES, BATCH, HORIZON, ACTIONS, DETER, STOCH, HEAD, WIDTH = 4096, 128, 15, 6, 200, 30, 200, 128
+SEEN = 64
 DISCOUNT, DECAY, TEMPERATURE, SLOW, CLIP, RATES = 0.99, 0.95, 1e-3, 0.05, 10.0, (1e-3, 2e-3)
 FORWARD = "--forward" in sys.argv or os.environ.get("IMAGINE_FORWARD") == "1"
 CALLS = int(os.environ.get("IMAGINE_CALLS", "20"))
@@ -30,27 +32,36 @@ def states() -> tuple[np.ndarray, np.ndarray]:
     return h.astype(np.float32), rng.normal(size=(STATES, STOCH)).astype(np.float32)
 
 
-def jensen_run() -> Run:
+def jensen_world(**how: Any) -> Any:
+    """Return the untrained world."""
     import jax
 
     import jensen as jn
-    from jensen.control import BoxActions, ModelWorld
+    from jensen.control import ModelWorld
+
+    key, gaussian = jax.random.key(0), jn.families.DiagGaussian(STOCH)
+    reward = jn.models.likelihoods.Gaussian(1)
+    model = jn.models.RSSM(
+        SEEN, ACTIONS, deter_dim=DETER, latent=gaussian, heads=(reward,), decoder=(HEAD,), key=key
+    )
+    q = jn.posteriors.Filtering(gaussian, like=model, widths=(HEAD,), key=key)
+    return ModelWorld(jn.Inference(model, q, jn.objectives.ELBO(), jn.gradients.Reparam()), **how)
+
+
+def jensen_run() -> Run:
+    import jax
+
+    from jensen.control import BoxActions
     from jensen.control.imagine.climb import climb
     from jensen.control.imagine.loss import Learner, Settings, imagined
     from jensen.control.imagine.start import begun
     from jensen.control.worlds.base import Latent
 
-    key, gaussian = jax.random.key(0), jn.families.DiagGaussian(STOCH)
-    reward = jn.models.likelihoods.Gaussian(1)
-    model = jn.models.RSSM(
-        64, ACTIONS, deter_dim=DETER, latent=gaussian, heads=(reward,), decoder=(HEAD,), key=key
-    )
-    q = jn.posteriors.Filtering(gaussian, like=model, widths=(HEAD,), key=key)
-    inference = jn.Inference(model, q, jn.objectives.ELBO(), jn.gradients.Reparam())
+    key = jax.random.key(0)
     space = BoxActions(-np.ones(ACTIONS), np.ones(ACTIONS), (ACTIONS,), np.dtype("float32"), "squash")
     starts = Latent(*(jax.numpy.asarray(part) for part in states()))
     how = Settings(steps=CALLS, batch_size=BATCH, horizon=HORIZON, widths=(WIDTH, WIDTH), slow_rate=SLOW)
-    learner, unit = begun(Learner(None, ModelWorld(inference), None), starts, space, how, key=key)
+    learner, unit = begun(Learner(None, jensen_world(), None), starts, space, how, key=key)
 
     if not FORWARD:
 

@@ -48,6 +48,11 @@ class World(nn.Module):
         loc, raw = self.prior(h).chunk(2, -1)
         return h, loc + torch.exp(10 * torch.tanh(raw / 10)) * noise
 
+    def expected(self, h: Tensor, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the next state without noise."""
+        h = self.cell(torch.cat([z, action], -1), h)
+        return h, self.prior(h)[:, :STOCH]
+
 
 class Imagination(nn.Module):
     """Actor, critic, slow critic and the running spread of returns."""

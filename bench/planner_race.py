@@ -15,9 +15,9 @@ from functools import partial
 
 import numpy as np
 from harness import Benchmark, Run, main
+from imagine_speed import ACTIONS, DETER, HEAD, HORIZON, SEEN, STOCH, jensen_world
 
-DETER, STOCH, HEAD, ACTIONS, SEEN = 200, 30, 200, 6, 64
-CANDIDATES, ITERATIONS, HORIZON, ELITES, FLOOR = 128, 4, 15, 16, 0.05
+CANDIDATES, ITERATIONS, ELITES, FLOOR = 128, 4, 16, 0.05
 PLANNED = 32
 
 
@@ -31,23 +31,15 @@ def jensen_run(num: int) -> Run:
     import jax
     import jax.numpy as jnp
 
-    import jensen as jn
-    from jensen.control import CEM, BoxActions, ModelWorld
+    from jensen.control import CEM, BoxActions
     from jensen.control.plan import FromMean, sequences_in
     from jensen.control.plan.policy import Settings, begun, planned
 
-    key, gaussian = jax.random.key(0), jn.families.DiagGaussian(STOCH)
-    reward = jn.models.likelihoods.Gaussian(1)
-    model = jn.models.RSSM(
-        SEEN, ACTIONS, deter_dim=DETER, latent=gaussian, heads=(reward,), decoder=(HEAD,), key=key
-    )
-    q = jn.posteriors.Filtering(gaussian, like=model, widths=(HEAD,), key=key)
-    four = jn.Inference(model, q, jn.objectives.ELBO(), jn.gradients.Reparam())
-    world = ModelWorld(four, latent="mean")
+    world = jensen_world(latent="mean")
     box = BoxActions(-np.ones(ACTIONS), np.ones(ACTIONS), (ACTIONS,), np.dtype("float32"))
     search = CEM(HORIZON, candidates=CANDIDATES, iterations=ITERATIONS, elites=ELITES, floor=FLOOR)
     settings, seen = Settings(search, sequences_in(box), FromMean()), jnp.asarray(observations(num))
-    first = begun(world, settings, key, num)
+    first = begun(world, settings, jax.random.key(0), num)
 
     def run():
         courses, plans = first, None
@@ -62,30 +54,23 @@ def jensen_run(num: int) -> Run:
 def torch_run(num: int, compiled: bool) -> Run:
     """Plan by the same method in torch, candidates of all environments in one batch."""
     import torch
+    from imagine_torch import World, net
     from torch import Tensor, nn
 
-    torch.set_num_threads(torch.get_num_threads())  # all cores
     torch.manual_seed(0)
 
-    class World(nn.Module):
+    class Planner(World):
+        """The world of the imagination races, with a belief and a plan in it."""
+
         def __init__(self):
             super().__init__()
-            self.cell = nn.GRUCell(STOCH + ACTIONS, DETER)
-            self.prior = nn.Sequential(nn.Linear(DETER, HEAD), nn.ReLU(), nn.Linear(HEAD, 2 * STOCH))
-            self.posterior = nn.Sequential(
-                nn.Linear(DETER + SEEN, HEAD), nn.ReLU(), nn.Linear(HEAD, 2 * STOCH)
-            )
-            self.reward = nn.Sequential(nn.Linear(DETER + STOCH, HEAD), nn.ReLU(), nn.Linear(HEAD, 1))
-
-        def step(self, h: Tensor, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-            h = self.cell(torch.cat([z, action], -1), h)
-            return h, self.prior(h)[:, :STOCH]
+            self.posterior = net(DETER + SEEN, 2 * STOCH, HEAD, activation=nn.ReLU)
 
         def worth(self, h: Tensor, z: Tensor, actions: Tensor) -> Tensor:
             """Return the imagined return of each row's actions, (R, H, A)."""
             total = torch.zeros(len(h))
             for t in range(HORIZON):
-                h, z = self.step(h, z, actions[:, t])
+                h, z = self.expected(h, z, actions[:, t])
                 total = total + self.reward(torch.cat([h, z], -1))[:, 0]
             return total
 
@@ -108,7 +93,7 @@ def torch_run(num: int, compiled: bool) -> Run:
             after = torch.cat([mean[:, 1:], torch.zeros(num, 1, ACTIONS)], 1)
             return h, z, mean[:, 0], after, value
 
-    world = World().requires_grad_(False)
+    world = Planner().requires_grad_(False)
     plan = torch.compile(world) if compiled else world
     seen = torch.from_numpy(observations(num))
 

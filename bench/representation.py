@@ -195,8 +195,8 @@ class Standardized(gymnasium.ObservationWrapper[np.ndarray, Any, np.ndarray]):
 
 def learned(
     name: str, source: Any, codes: np.ndarray, distractors: bool, steps: int, seed: int
-) -> list[float]:
-    """Let PPO learn from codes; return the returns of 20 episodes afterwards."""
+) -> dict[str, list[float]]:
+    """Let PPO learn from codes; return what it earned meanwhile, and in 20 episodes afterwards."""
     import torch
     from stable_baselines3 import PPO
     from stable_baselines3.common.evaluation import evaluate_policy
@@ -276,19 +276,11 @@ def main() -> None:
                 codes, test = codes_of(data)[data.real], codes_of(held_out)[held_out.real]
                 r2 = probe(codes, data.states[data.real], test, held_out.states[held_out.real])
                 fitted = time.perf_counter() - began
-                returns = learned(name, source, codes, distractors, options.steps, seed)
-                row = {
-                    "seed": seed,
-                    "distractors": distractors,
-                    "encoder": name,
-                    "r2": r2,
-                    "returns": returns,
-                }
+                earned = learned(name, source, codes, distractors, options.steps, seed)
+                row = {"seed": seed, "distractors": distractors, "encoder": name, "r2": r2, **earned}
                 row |= {"fit_seconds": fitted, "seconds": time.perf_counter() - began}
                 row["options"] = {"record": options.record, "fit": options.fit_steps, "steps": options.steps}
-                print(
-                    {k: np.mean(v) if k in ("training", "returns") else v for k, v in row.items()}, flush=True
-                )
+                print(row | {kind: np.mean(found) for kind, found in earned.items()}, flush=True)
                 with options.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
 

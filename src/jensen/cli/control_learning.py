@@ -41,16 +41,21 @@ class Place:
     """An environment as a world model sees it.
 
     Attributes:
-        space: Of actions.
-        actions: The same as the environment has it, for who decides on its bounds.
+        actions: The environment's own space of them.
         size: Numbers in an observation.
         image_shape: Of an observation that is a picture; None where nobody says so.
     """
 
-    space: ActionSpace
     actions: Any
     size: int
     image_shape: tuple[int, ...] | None
+
+    @property
+    def space(self) -> ActionSpace:
+        """The actions; those in a Box are clipped to it."""
+        from jensen.control.spaces import action_space
+
+        return action_space(self.actions)
 
 
 def surveyed(work: Work) -> Place:
@@ -66,7 +71,7 @@ def surveyed(work: Work) -> Place:
 
     env = opened(work)
     inner, seen = env.unwrapped, env.observation_space
-    space = action_space(env.action_space)
+    action_space(env.action_space)  # refuse what is neither before an observation is looked at
     env.close()
     if not isinstance(seen, gymnasium.spaces.Box):
         raise InputError(
@@ -80,7 +85,7 @@ def surveyed(work: Work) -> Place:
         )
     simulator = inner.simulator if isinstance(inner, envs.SimulatorEnv) else None
     shape = simulator.image_shape if isinstance(simulator, envs.PixelPendulum | envs.Planar) else None
-    return Place(space, env.action_space, int(np.prod(seen.shape)), shape)
+    return Place(env.action_space, int(np.prod(seen.shape)), shape)
 
 
 def world_model(place: Place, options: dict[str, Any]) -> Inference:
