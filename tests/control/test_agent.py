@@ -85,6 +85,12 @@ def test_rounds(whole: Any):
     assert len(before) == len(jax.tree.leaves(whole.fitted.inference))
 
 
+def test_random_pushes_of_the_first_round_are_held(whole: Any):
+    for episode in list(whole.replay)[:4]:
+        assert len(episode) > 1 and (episode.actions == episode.actions[0]).all()
+    assert len({float(episode.actions[0, 0]) for episode in list(whole.replay)[:4]}) == 4
+
+
 class Kill(Exception):
     """As a kill would."""
 
@@ -122,7 +128,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(
         np.testing.assert_array_equal(mine, theirs)
     assert [len(r.returns) for r in again.rounds] == [4, 2]
     if phase == "fitting":  # done as a whole, it is read back, and not made anew
-        monkeypatch.setattr(module, "collect", None)
+        monkeypatch.setattr(module, "gathered", None)
         done = learned(fit.Run(tmp_path, checkpoint_every=1, resume=True))
         np.testing.assert_array_equal(digest(done)[0], digest(whole)[0])
         assert fit.load(tmp_path).stop_reason == "steps"

@@ -119,8 +119,9 @@ def learned(work: Work, place: Place, search: Any) -> Learned:
     import optax
 
     from jensen import control, fit
+    from jensen.control.policies.uniform import usual_repeat
 
-    options = USUAL | {"repeat": held(place.space)} | work.options
+    options = USUAL | {"repeat": usual_repeat(place.space)} | work.options
     rate = optax.warmup_cosine_decay_schedule(0.0, options["learning_rate"], 100, max(options["steps"], 101))
     optimizer = optax.chain(optax.clip_by_global_norm(100.0), optax.adam(rate, eps=1e-5))
     rounds = control.Rounds(options["episodes"], options["rounds"], options["per_round"])
@@ -144,16 +145,6 @@ def learned(work: Work, place: Place, search: Any) -> Learned:
         raise KeyboardInterrupt
     print(found, flush=True)
     return found
-
-
-def held(space: ActionSpace) -> int:
-    """Return how long a random action is held when nobody says.
-
-    Pushes that change at every step cancel: what takes a swing to reach would never be seen.
-    """
-    from jensen.control.spaces import BoxActions
-
-    return 10 if isinstance(space, BoxActions) else 1
 
 
 def _intended(options: dict[str, Any]) -> str:

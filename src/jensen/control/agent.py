@@ -12,11 +12,13 @@ import jax
 import numpy as np
 
 from jensen import fit
-from jensen.control.collect.episodes import collect
+from jensen.control.collect.episodes import gathered
 from jensen.control.plan import CEM, AbstractSearch, AbstractStarts, Planner
 from jensen.control.policies.base import Policy
+from jensen.control.policies.uniform import UniformPolicy, usual_repeat
 from jensen.control.replay.buffer import Replay
 from jensen.control.replay.data import HEADS
+from jensen.control.spaces import ActionSpace
 from jensen.control.worlds.model import ModelWorld
 from jensen.core import Inference
 from jensen.errors import InputError, check_key
@@ -140,7 +142,7 @@ def learn(
             episode continues), under ``posteriors.Filtering``.
         training: How it is fitted.
         rounds: What is collected.
-        first: Acts in the first round; uniform random actions by default.
+        first: Acts in the first round; uniform random actions by default, in a Box each held for ten steps.
         search: How plans are found; ``CEM()`` by default.
         starts: What they start from; the mean of what is believed by default.
         run: The run directory.
@@ -205,7 +207,11 @@ def _collected(
     into = Replay(folder=kept)
     # far apart, so that no two rounds share an episode's seed
     seed = int(jax.random.randint(key, (), 0, 2**30))
-    got = collect(env, policy, episodes=count, seed=seed, into=into, num_envs=together)
+
+    def acts(space: ActionSpace) -> Policy:
+        return UniformPolicy(space, repeat=usual_repeat(space), seed=seed) if policy is None else policy
+
+    got = gathered(env, acts, episodes=count, seed=seed, into=into, num_envs=together)
     if place is not None:
         facts = {"episodes": len(got), "returns": got.returns.tolist()}
         write_atomically(place / _DONE, json.dumps(facts).encode())

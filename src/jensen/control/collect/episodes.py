@@ -14,7 +14,7 @@ from jensen.control.policies.base import Policy
 from jensen.control.policies.uniform import UniformPolicy
 from jensen.control.replay.buffer import Replay
 from jensen.control.replay.episode import Episode
-from jensen.control.spaces import action_space
+from jensen.control.spaces import ActionSpace, action_space
 from jensen.errors import InputError
 
 
@@ -73,13 +73,36 @@ def collect(
         raise InputError(
             f"collect: {type(policy).__name__} is neither a policy nor a function of observations"
         )
+    return gathered(
+        env,
+        lambda space: UniformPolicy(space, seed=seed) if policy is None else policy,
+        episodes=episodes,
+        steps=steps,
+        seed=seed,
+        into=into,
+        num_envs=num_envs,
+        max_steps=max_steps,
+    )
+
+
+def gathered(
+    env: Any,
+    acts: Callable[[ActionSpace], Policy | Callable[[np.ndarray], Any]],
+    *,
+    episodes: int | None,
+    steps: int | None = None,
+    seed: int,
+    into: Replay | None,
+    num_envs: int,
+    max_steps: int = 10_000,
+) -> Replay:
+    """Collect by the policy that is made for the actions there are; the rest as ``collect``."""
     envs = environments(env, num_envs if episodes is None else min(num_envs, episodes))
     try:
         space = action_space(envs.actions)
         into = Replay(name=envs.name) if into is None else into
         into.expect(space, envs.observations)
-        acts = UniformPolicy(space, seed=seed) if policy is None else policy
-        _keep(play(envs, acts, seed=seed, max_steps=max_steps, episodes=episodes, steps=steps), into)
+        _keep(play(envs, acts(space), seed=seed, max_steps=max_steps, episodes=episodes, steps=steps), into)
     finally:
         envs.close()
     return into

@@ -10,6 +10,23 @@ from jensen.control.policies.base import Policy
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions, action_space
 from jensen.errors import InputError
 
+HELD = 10
+"""Steps for which a world is shown each random push, where nobody says."""
+
+
+def usual_repeat(space: ActionSpace) -> int:
+    """Return how many steps a random action is held for a world model to learn from it.
+
+    Real pushes that change at every step cancel: what takes a swing to reach would never be seen.
+
+    Example:
+        >>> import gymnasium
+        >>> push, button = gymnasium.spaces.Box(-2.0, 2.0), gymnasium.spaces.Discrete(3)
+        >>> usual_repeat(action_space(push)), usual_repeat(action_space(button))
+        (10, 1)
+    """
+    return HELD if isinstance(space, BoxActions) else 1
+
 
 class UniformPolicy(Policy):
     """Draws every action uniformly, and may hold it for some steps.
