@@ -168,6 +168,33 @@ def mountain_car() -> str:
     return table(["way", "cells seen, IQM of 10 seeds", "seeds that reached the goal"], rows)
 
 
+def representation() -> str:
+    """Return what PPO learns from each code, without and with distractors, every seed."""
+    found, rows = read("representation"), []
+    for name in dict.fromkeys(row["encoder"] for row in found):
+        cells = [CODES[name]]
+        for distractors in (False, True):
+            mine = [r for r in found if (r["distractors"], r["encoder"]) == (distractors, name)]
+            cells.append(f"{np.mean([row['r2'] for row in mine]):.2f}")
+            cells += [
+                ", ".join(f"{np.mean(row[kind]):.0f}" for row in mine) for kind in ("training", "returns")
+            ]
+        rows.append(cells)
+    kinds = ["probe R²", "while learning", "afterwards"]
+    return table(["PPO sees", *kinds, *(f"{kind}, 16 distractors" for kind in kinds)], rows)
+
+
+def imagine_cartpole() -> str:
+    """Return the swing-up of a pole, every seed."""
+    found = read("control_imagine_cartpole")
+    rows = []
+    for run in dict.fromkeys(row["run"] for row in found):
+        mine = [row for row in found if row["run"] == run]
+        earned = ", ".join(minus(row["return"], 0) for row in mine)
+        rows.append([run, earned, f"{np.median([row['seconds'] for row in mine]):.0f}"])
+    return table(["gradient, actions", "mean return of 100 episodes, each seed", "s a run"], rows)
+
+
 def copies() -> str:
     """Return steps a second of the simulated worlds."""
     rows = [
@@ -221,12 +248,25 @@ OPTIMISTIC = {
 }
 """And in the car's world, where every bonus goes with optimism unless said."""
 
+CODES = {
+    "state": "the true state",
+    "raw": "what is shown",
+    "pca": "8 principal components",
+    "random": "8 random projections",
+    "autoencoder": "autoencoder",
+    "vae": "VAE",
+    "rssm": "RSSM: (h, z)",
+}
+"""What a page calls the codes of the representation study."""
+
 PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "mnist": ("docs/models/decoder.md", mnist),
     "presets": ("docs/presets.md", presets),
     "control_pendulum": ("docs/control/planning.md", control_pendulum),
     "deepsea": ("docs/control/exploration.md", deepsea),
     "mountain_car": ("docs/control/exploration.md", mountain_car),
+    "representation": ("docs/control/representation.md", representation),
+    "imagine_cartpole": ("docs/control/imagination.md", imagine_cartpole),
     "copies": ("docs/envs.md", copies),
 }
 """By name of the mark: the page, and what makes the table."""

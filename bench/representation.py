@@ -7,8 +7,7 @@ first-order processes that remember (ρ = 0.98) and vary more than the state doe
 by a random rotation, so that no column is free of them. Encoders are fitted to recorded episodes of random
 linear controllers, codes are standardized, and Stable-Baselines3's PPO with its own settings learns from
 50,000 steps of them. The probe is the R² of linear least squares from codes to the true state on held-out
-episodes, averaged over its four numbers. Needs Stable-Baselines3, which is no dependency. ``--report`` prints
-the table.
+episodes, averaged over its four numbers. Needs Stable-Baselines3, which is no dependency.
 """
 
 from __future__ import annotations
@@ -224,29 +223,6 @@ def learned(
     return {"training": [float(v) for v in env.get_episode_rewards()], "returns": [float(v) for v in final]}
 
 
-def table(lines: list[dict[str, Any]]) -> str:
-    """Put the seeds together."""
-    from jensen.control import bootstrap
-
-    rows = [
-        "| distractors | sees | probe R² | return while learning | return afterwards | seeds |",
-        "|---|---|---|---|---|---|",
-    ]
-    for distractors in (False, True):
-        for name in ENCODERS:
-            mine = [r for r in lines if (r["distractors"], r["encoder"]) == (distractors, name)]
-            if not mine:
-                continue
-            r2 = np.array([np.mean(r["r2"]) for r in mine])
-            cells = ["yes" if distractors else "no", name, f"{r2.mean():.3f} ± {r2.std():.3f}"]
-            for kind in ("training", "returns"):
-                found = bootstrap([float(np.mean(r[kind])) for r in mine])
-                cells.append(f"{found.value:.0f} [{found.lower:.0f}, {found.upper:.0f}]")
-            cells.append(str(len(mine)))
-            rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
-
-
 def main() -> None:
     """Run what is not in the results yet; or put finished rows together."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -256,11 +232,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50_000, help="steps that PPO learns from")
     parser.add_argument("--only", nargs="+", default=list(ENCODERS), choices=ENCODERS)
     parser.add_argument("--out", type=Path, default=Path("bench/results/representation.jsonl"))
-    parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     done = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
-    if options.report:
-        return print(table(done))
     finished = {(r["seed"], r["distractors"], r["encoder"]) for r in done}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:

@@ -44,6 +44,12 @@ def test_nothing_after_an_end_counts():
     assert got(0.7)[3] == pytest.approx(REWARDS[3], abs=1e-6)
 
 
+def test_not_even_what_is_not_finite():
+    rewards, values = jnp.array([1.0, 2.0, jnp.inf]), jnp.array([3.0, jnp.inf, 4.0])
+    after = lambda_returns(rewards, jnp.array([1.0, 0.0, 1.0]), values, discount=GAMMA, decay=0.8)
+    np.testing.assert_allclose(after[:2], [1 + GAMMA * (0.2 * 3 + 0.8 * 2), 2], rtol=1e-6)
+
+
 def test_survival_multiplies_what_came_before():
     alive = [np.prod([GAMMA * c for c in CONTINUES[:t]]) for t in range(7)]
     np.testing.assert_allclose(survival(jnp.asarray(CONTINUES), discount=GAMMA), alive, rtol=1e-5)

@@ -149,6 +149,13 @@ def test_imagined_and_real_returns(whole: Any):
     np.testing.assert_allclose(seen.optimism[0], gap[np.isfinite(gap)].mean())
 
 
+def test_foresight_in_an_environment_itself_used(whole: Any):
+    alone, copies = (foresee(whole.policy, env, 2, seed=9) for env in (Shove(), Shove))
+    for seen in (alone, copies):
+        assert [len(row) for row in seen.imagined] == [len(row) for row in seen.real]
+        assert [len(row) for row in seen.imagined] == list(seen.episodes.lengths)
+
+
 def test_what_is_refused_before_an_episode_is_spent():
     with pytest.raises(InputError, match="further is -1; it must be at least 0"):
         Rounds(further=-1)

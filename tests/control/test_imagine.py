@@ -68,8 +68,10 @@ def linear(width: int, out: int, weights: np.ndarray, bias: np.ndarray) -> MLP:
 
 
 def critic(weights: Any, bias: Any, width: int) -> HeteroscedasticNet:
-    net = linear(width, 1, np.reshape(weights, (1, width)), np.reshape(bias, (1,)))
-    return HeteroscedasticNet(1, width, net=net, variance="unit", key=KEY)
+    """V of rewards as given, and of entropies zero."""
+    of_rewards, of_entropies = np.reshape(weights, (1, width)), np.zeros((1, width))
+    net = linear(width, 2, np.concatenate([of_rewards, of_entropies]), np.array([bias, 0.0]))
+    return HeteroscedasticNet(2, width, net=net, variance="unit", key=KEY)
 
 
 class Estimates(NamedTuple):
@@ -225,6 +227,43 @@ def test_learns_the_best_policy_of_a_table(temperature: float):
         np.testing.assert_allclose(values, np.asarray(hard.values), atol=0.25)
 
 
+class Once(AbstractWorld):
+    """One step of −(a − ½)², and after the end whatever a field says."""
+
+    action_dim: int = 1
+    after: float = 0.0
+
+    def step(self, state: Array, action: Array, *, key: PRNGKey) -> Moved:
+        noise = self.after * jax.random.normal(key)
+        reward = jnp.where(state[0] > 0, noise, -((action[0] - 0.5) ** 2))
+        return Moved(state + 1, reward, jnp.zeros(()))
+
+
+def test_what_comes_after_an_end_moves_neither_spread_nor_entropy():
+    options = {"features": as_it_is, "steps": 12, "batch_size": 8, "horizon": 3, "widths": (4,)}
+    starts = jnp.zeros((4, 1))
+    quiet, loud = (
+        imagine(Once(after=noise), starts, line("squash"), temperature=0.1, key=KEY, **options)
+        for noise in (0.0, 1e4)
+    )
+    for name in ("spread", "entropy", "imagined_return"):
+        np.testing.assert_allclose(loud.measures[name], quiet.measures[name], rtol=1e-4, atol=1e-6)
+    assert quiet.measures["spread"].max() < 10
+
+
+def test_entropy_is_no_return_and_does_not_spread_it():
+    """A world that pays nothing: at a high temperature the return stays zero, its spread the least."""
+    flat = TableWorld.of(tables.checked(problem()._replace(rewards=np.zeros((3, 2)))))
+    got = imagine(
+        flat, jnp.arange(3), DiscreteActions(2), features=one_hot, temperature=5.0, key=KEY,
+        learned=table(), steps=40, batch_size=3, horizon=4, critic_rate=0.05,
+    )  # fmt: skip
+    np.testing.assert_allclose(got.measures["imagined_return"], 0.0, atol=1e-6)
+    assert got.measures["spread"].max() == pytest.approx(0.01) and got.measures["entropy"][-1] > 0.6
+    # V holds the entropies: log 2 a step for so long as an episode lives
+    assert float(got.value(jnp.asarray(0))) > 0.01 * 5 * np.log(2)
+
+
 def table() -> ActorCritic:
     """Networks that hold a number for each state."""
     odds = linear(3, 2, np.zeros((2, 3)), np.zeros(2))
@@ -317,6 +356,8 @@ def test_bad_input_is_named():
     )
     odds = CategoricalNet(1, 2, 1, widths=(4,), key=key)
     refused(CombinationError, "use models.Het", learned=ActorCritic(odds, critic(0.0, 0.0, 1), Score()))
+    bare = HeteroscedasticNet(1, 1, widths=(4,), key=key)
+    refused(CombinationError, "predicts 1 returns, not 2", learned=ActorCritic(bare, bare, Pathwise()))
     wide = HeteroscedasticNet(1, 5, widths=(4,), key=key)
     refused(
         CombinationError, "a state has 1 features", learned=ActorCritic(wide, critic(0.0, 0.0, 1), Score())

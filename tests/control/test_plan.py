@@ -25,6 +25,9 @@ PULL = jnp.array([[0.9, 0.3], [0.0, 0.8]])
 QUICK = {"candidates": 256, "iterations": 8, "elites": 32, "floor": 0.001}
 
 
+EDGE = BoxActions(-np.ones(1), np.ones(1), (1,), np.dtype("float32"))
+
+
 class Drift(AbstractWorld):
     """s' = A s + a/2, r = −|s'|² − |a|²/10: linear and quadratic."""
 
@@ -276,6 +279,24 @@ def test_what_is_not_finite_is_avoided_or_said():
         policy.select_action(np.array([[0.4, np.nan], [0, 0]]))
     with pytest.raises(InputError, match=r"shape \(2, 3\); 2 of 2 numbers each are expected"):
         policy.select_action(np.zeros((2, 3)))
+
+
+class Hole(AbstractWorld):
+    """One real action; near zero nobody knows the reward, on both sides of it the best are alike."""
+
+    action_dim: int = 1
+
+    def step(self, state: Any, action: Any, *, key: Any) -> Moved:
+        """Step around it."""
+        size = jnp.abs(action[0])
+        return Moved(state, jnp.where(size < 0.3, jnp.nan, -((size - 0.7) ** 2)), jnp.ones(()))
+
+
+@pytest.mark.parametrize("search", [CEM(1, elites=64), MPPI(1, temperature=1.0)], ids=["cem", "mppi"])
+def test_between_good_candidates_the_best_of_them_is_taken(search: Any):
+    found = searched(search, jnp.zeros(1), KEY, Hole, sequences_in(EDGE))
+    assert abs(sequences_in(EDGE).mode(found.law)[0, 0]) < 0.3  # the centre is in the hole
+    assert abs(abs(found.actions[0, 0]) - 0.7) < 0.05 and -0.01 < found.value <= 0
 
 
 @pytest.mark.parametrize(

@@ -64,3 +64,10 @@ def test_refused():
         wilson(3, 2)
     with pytest.raises(InputError, match="no scores"):
         bootstrap(np.zeros((0, 2)))
+    for name, statistic in (("bootstrap", bootstrap), ("interquartile_mean", interquartile_mean)):
+        with pytest.raises(InputError, match=f"{name}: the score of run 1 is NaN"):
+            statistic([1.0, np.nan, 3.0])
+        with pytest.raises(InputError, match=f"{name}: no scores"):
+            statistic([])
+    with pytest.raises(InputError, match="the score of run 0 is NaN"):
+        bootstrap([[1.0, 2.0], [np.nan]])

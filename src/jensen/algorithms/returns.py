@@ -30,7 +30,7 @@ def lambda_returns(
         decay: λ.
 
     Returns:
-        G_t, (T,).
+        G_t, (T,); what stands after an end does not count, be it finite or not.
 
     References:
         Sutton & Barto 2018, §12.1.
@@ -44,7 +44,10 @@ def lambda_returns(
 
     def back(after: Array, at: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         reward, goes_on, value = at
-        here = reward + discount * goes_on * ((1 - decay) * value + decay * after)
+        ahead = jnp.where(
+            goes_on > 0, (1 - decay) * value + decay * after, 0.0
+        )  # past an end, whatever it is
+        here = reward + discount * goes_on * ahead
         return here, here
 
     return jax.lax.scan(back, values[-1], (rewards, continues, values), reverse=True)[1]

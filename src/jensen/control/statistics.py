@@ -110,11 +110,14 @@ def interquartile_mean(scores: Any) -> float:
     Args:
         scores: Any shape; runs and tasks are pooled.
 
+    Raises:
+        InputError: No scores, or NaN among them.
+
     Example:
         >>> interquartile_mean([0.0, 1.0, 2.0, 100.0])
         1.5
     """
-    flat = np.sort(np.asarray(scores, np.float64), axis=None)
+    flat = np.sort(_numbers("interquartile_mean", np.ravel(scores)))
     cut = len(flat) // 4
     return float(flat[cut : len(flat) - cut].mean())
 
@@ -133,14 +136,14 @@ def bootstrap(
     statistic over the draws.
 
     Args:
-        scores: (runs,) of one task, (runs, tasks), or one list of runs a task where their numbers differ.
+        scores: (runs,) of one task, an array (runs, tasks), or a list that holds the runs of each task.
         statistic: A function of all scores.
         seed: Randomness of the draws.
         draws: How many.
         confidence: Level of the interval.
 
     Raises:
-        InputError: No scores.
+        InputError: No scores, or NaN among them.
 
     Example:
         >>> bootstrap([0.5, 0.5, 0.5])
@@ -163,6 +166,16 @@ def _tasks(scores: Any) -> list[Float[np.ndarray, "_"]]:
         tasks = (
             [table] if table.ndim == 1 else list(table.reshape(len(table), int(np.prod(table.shape[1:]))).T)
         )
-    if not tasks or not all(len(task) for task in tasks):
+    if not tasks:
         raise InputError("bootstrap: no scores")
-    return tasks
+    return [_numbers("bootstrap", task) for task in tasks]
+
+
+def _numbers(name: str, scores: Any) -> Float[np.ndarray, "_"]:
+    numbers = np.asarray(scores, np.float64)
+    if not len(numbers):
+        raise InputError(f"{name}: no scores")
+    if np.isnan(numbers).any():
+        run = int(np.argmax(np.isnan(numbers)))
+        raise InputError(f"{name}: the score of run {run} is NaN; say what a run that failed is worth")
+    return numbers

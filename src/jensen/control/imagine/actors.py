@@ -26,6 +26,10 @@ _QUIET = 0.1
 """What the last weights are multiplied by, so that both networks start near a constant."""
 
 
+COLUMNS = 2
+"""Of a critic: returns of rewards, and of entropies."""
+
+
 class Act(NamedTuple):
     """One action drawn.
 
@@ -213,11 +217,24 @@ def default_actor(space: ActionSpace, width: int, widths: Sequence[int], *, key:
 
 
 def default_critic(width: int, widths: Sequence[int], *, key: PRNGKey) -> AbstractRegression:
-    """Return a network for E[G | s], whose maximum likelihood is least squares."""
-    net = MLP(width, 1, widths, activation=jax.nn.silu, key=key).quiet(_QUIET)
-    return HeteroscedasticNet(1, width, net=net, variance="unit", key=key)
+    """Return a network for E[G | s], of rewards and of entropies; its maximum likelihood is least squares."""
+    net = MLP(width, COLUMNS, widths, activation=jax.nn.silu, key=key).quiet(_QUIET)
+    return HeteroscedasticNet(COLUMNS, width, net=net, variance="unit", key=key)
 
 
-def value(critic: AbstractRegression, features: Float[Array, "f"]) -> Scalar:
-    """Return V(s), the critic's mean of the return."""
-    return critic.law(features).mean[0]
+def check_critic(critic: Any) -> None:
+    """Refuse a critic of other columns.
+
+    Raises:
+        CombinationError: It predicts another number of returns than two.
+    """
+    if critic.data_dim != COLUMNS:
+        raise CombinationError(
+            f"imagine: the critic predicts {critic.data_dim} returns, not {COLUMNS}, of rewards and of "
+            f"entropies; give it data_dim={COLUMNS}"
+        )
+
+
+def ahead(critic: AbstractRegression, features: Float[Array, "f"]) -> Float[Array, "2"]:
+    """Return the critic's mean: the rewards to come, and the entropies, nats."""
+    return critic.law(features).mean

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jensen.control.imagine.actors import value
+from jensen.control.imagine.actors import ahead
 from jensen.control.imagine.climb import climb
 from jensen.control.imagine.loss import MEASURES, ActorCritic, Learner, Settings
 from jensen.control.imagine.policy import ActorPolicy
@@ -37,14 +37,17 @@ class StateValue(eqx.Module):
     Attributes:
         critic: p(G | features).
         features: Of a state.
+        heat: What a nat of entropy is worth, in rewards' units.
     """
 
     critic: Any
     features: Any
+    heat: Any
 
     def __call__(self, state: Any) -> Scalar:
-        """Return the critic's mean, in rewards' units."""
-        return value(self.critic, self.features(state))
+        """Return what the policy is worth from there on, its entropies included, in rewards' units."""
+        rewards, entropies = ahead(self.critic, self.features(state))
+        return rewards + self.heat * entropies
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,7 @@ class Imagined:
         features: State to what it reads; None where the world says.
         space: Of actions.
         settings: How it was learnt.
-        history: λ-return of the start states at each step, in rewards' units, in place of a bound.
+        history: λ-return of the start states at each step, of rewards alone, in place of a bound.
         measures: By name, see ``MEASURES``, arrays (L, ) over the steps at equal distances.
         stop_reason: ``"steps"`` or ``"interrupted"``.
         key: Randomness of the policy.
@@ -92,9 +95,11 @@ class Imagined:
     @property
     def value(self) -> StateValue:
         """What a state is worth: for a planner, whose plans it ends."""
-        if self.features is None and isinstance(self.world, ModelWorld):
-            return StateValue(self.learned.critic, self.world.features)
-        return StateValue(self.learned.critic, self.features)
+        features, how = self.features, self.settings
+        if features is None and isinstance(self.world, ModelWorld):
+            features = self.world.features
+        unit = float(self.measures["spread"][-1]) if how.temperature_in == "returns" else 1.0
+        return StateValue(self.learned.critic, features, how.temperature * unit)
 
     @property
     def seconds(self) -> float:
@@ -145,9 +150,9 @@ def imagine(
 ) -> Imagined:
     r"""Learn a policy from paths imagined in a world.
 
-    From start states the actor acts in the world for H steps. The critic learns the λ-returns G met on the
-    way, each path ended by a slow copy of the critic; the actor climbs E G_0, the rewards of a path, the
-    temperature times its entropies, and the value of its end.
+    From start states the actor acts in the world for H steps. The critic learns the λ-returns met on the way,
+    of rewards and of entropies apart, each path ended by a slow copy of the critic; the actor climbs E G_0:
+    the rewards of a path, the temperature times its entropies, and the value of its end.
 
     Args:
         world: A fitted model with a reward head, a ``ModelWorld`` made of it, or a simulator's world.

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jensen.algorithms.returns import lambda_returns, survival
-from jensen.control.imagine.actors import AbstractActorGradient, act, value
+from jensen.control.imagine.actors import AbstractActorGradient, act, ahead
 from jensen.control.spaces import ActionSpace
 from jensen.core import Datum
 from jensen.errors import InputError, nearest
@@ -36,8 +36,8 @@ class Settings:
         discount: γ.
         decay: λ of the returns.
         temperature: What a nat of the policy's entropy is worth.
-        temperature_in: ``"returns"``: in running spreads of returns (from the 5th to the 95th percentile).
-            ``"rewards"``: in the units of rewards; the actor then seeks the soft-optimal policy.
+        temperature_in: ``"returns"``: in running spreads of the returns of rewards (from the 5th to the 95th
+            percentile). ``"rewards"``: in the units of rewards; the actor then seeks the soft-optimal policy.
         actor_rate: Learning rate of the actor; falls to zero along a cosine.
         critic_rate: That of the critic; likewise.
         slow_rate: Share of the critic in the slow critic, a step; 1 for no slow critic.
@@ -101,7 +101,8 @@ class ActorCritic(eqx.Module):
 
     Attributes:
         actor: p(y | features), a conditional model with an exact density.
-        critic: p(G | features), a regression; its mean is V(s).
+        critic: p(G | features), a regression of two columns: the return of rewards, and that of the policy's
+            entropies, nats. Its mean is what both are worth from s on.
         gradient: How the actor's gradient is estimated.
     """
 
@@ -166,7 +167,8 @@ def imagined(learner: Learner, space: ActionSpace, start: PyTree, horizon: int, 
 
 MEASURES = ("imagined_return", "entropy", "critic_error", "spread")
 """Columns of ``Memory.course``: mean λ-return of start states, of rewards alone; mean entropy of imagined
-steps, nats; root mean squared error of V, in rewards' units; running spread of returns."""
+steps, nats; root mean squared error of V, in rewards' units; running spread of the returns of rewards. Steps
+past an end do not count."""
 
 _LOOKS = 100
 """Rows of ``Memory.course`` in a fit of that many steps or more."""
@@ -214,19 +216,25 @@ class ImagineLoss:
         how, learner = self.settings, self.join(params, frozen)
         paths = self.paths(learner, rows, key=key)
         slow = self.join(eqx.tree_at(_critic, params, memory.slow), frozen).learned.critic
-        values = jax.vmap(jax.vmap(lambda features: value(slow, features)))(paths.features)
-        temperature = how.temperature * (memory.spread if how.temperature_in == "returns" else 1.0)
-        returns = self._returns(paths.rewards + temperature * paths.entropies, paths, values)
+        values = jax.vmap(jax.vmap(lambda features: ahead(slow, features)))(paths.features)
+        earned = self._returns(paths.rewards, paths, values[..., 0])
+        chances = self._returns(paths.entropies, paths, values[..., 1])
+        heat = how.temperature * (memory.spread if how.temperature_in == "returns" else 1.0)
+        alive = jax.vmap(lambda c: survival(c, discount=1.0))(paths.continues)
 
-        plain = jax.lax.stop_gradient(self._returns(paths.rewards, paths, values)[:, 0])
-        spread = self._spread(jax.lax.stop_gradient(returns), memory.spread, step)
+        spread = self._spread(jax.lax.stop_gradient(earned), alive, memory.spread, step)
         weights = jax.vmap(lambda c: survival(c, discount=how.discount * how.decay))(paths.continues)
         climbed = jax.vmap(learner.learned.gradient.surrogate)(
-            returns, values[:, :-1], paths.log_probs, jax.lax.stop_gradient(weights)
+            earned + heat * chances,
+            (values[..., 0] + heat * values[..., 1])[:, :-1],
+            paths.log_probs,
+            jax.lax.stop_gradient(weights),
         )
-        off, critic_loss = self._critic(learner.learned.critic, paths, returns)
+        targets = jax.lax.stop_gradient(jnp.stack([earned, chances], -1))
+        off, critic_loss = self._critic(learner.learned.critic, paths, targets, alive, heat)
         loss = critic_loss - climbed.mean() / spread
-        seen = jnp.stack([plain.mean(), jax.lax.stop_gradient(paths.entropies.mean()), off, spread])
+        entropy = (alive * paths.entropies).sum() / alive.sum()
+        seen = jax.lax.stop_gradient(jnp.stack([earned[:, 0].mean(), entropy, off, spread]))
         course = memory.course.at[step * len(memory.course) // how.steps].set(seen)
         return loss, (seen[0], Memory(self._slower(memory.slow, _critic(params)), spread, course), None)
 
@@ -251,20 +259,21 @@ class ImagineLoss:
 
         return jax.vmap(one)(rewards, paths.continues, values[:, 1:])
 
-    def _critic(self, critic: Any, paths: Path, returns: Float[Array, "n h"]) -> tuple[Scalar, Scalar]:
+    def _critic(
+        self, critic: Any, paths: Path, targets: Float[Array, "n h 2"], alive: Float[Array, "n h"], heat: Any
+    ) -> tuple[Scalar, Scalar]:
         """Return the error of V, and −log p of the returns, steps past an end left out as they are likely."""
-        features, targets, goes_on = jax.lax.stop_gradient(
-            (paths.features[:, :-1], returns, jax.vmap(lambda c: survival(c, discount=1.0))(paths.continues))
-        )
-        flat = features.reshape(-1, features.shape[-1]), targets.reshape(-1, 1)
+        features, alive = jax.lax.stop_gradient((paths.features[:, :-1], alive.reshape(-1)))
+        flat = features.reshape(-1, features.shape[-1]), targets.reshape(-1, 2)
         nll = jax.vmap(lambda f, g: -critic.log_evidence(Datum(g, f)))(*flat)
-        means = jax.lax.stop_gradient(jax.vmap(lambda f: value(critic, f))(flat[0]))
-        alive = goes_on.reshape(-1)
+        off = jax.lax.stop_gradient(jax.vmap(lambda f: ahead(critic, f))(flat[0])) - flat[1]
         weight = alive / jnp.maximum(alive.sum(), 1.0)
-        return jnp.sqrt(weight @ (means - flat[1][:, 0]) ** 2), weight @ nll
+        return jnp.sqrt(weight @ (off[:, 0] + heat * off[:, 1]) ** 2), weight @ nll
 
-    def _spread(self, returns: Float[Array, "n h"], before: Scalar, step: Any) -> Scalar:
-        low, high = jnp.quantile(returns, jnp.array([0.05, 0.95]))
+    def _spread(
+        self, returns: Float[Array, "n h"], alive: Float[Array, "n h"], before: Scalar, step: Any
+    ) -> Scalar:
+        low, high = quantiles(returns.reshape(-1), alive.reshape(-1), jnp.array([0.05, 0.95]))
         now = jnp.maximum(high - low, _LEAST_SPREAD * self.unit)
         return jnp.where(step == 0, now, before + _SPREAD_RATE * (now - before))
 
@@ -275,3 +284,19 @@ class ImagineLoss:
 
 def _critic(params: PyTree) -> PyTree:
     return params.learned.critic
+
+
+def quantiles(
+    values: Float[Array, "n"], weights: Float[Array, "n"], at: Float[Array, "q"]
+) -> Float[Array, "q"]:
+    """Return the least values with so much of the weight at or below them; ``at`` above 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> weights = jnp.array([1.0, 0.0, 1.0, 1.0])
+        >>> quantiles(jnp.array([3.0, jnp.inf, 1.0, 2.0]), weights, jnp.array([0.1, 0.5, 1.0])).tolist()
+        [1.0, 2.0, 3.0]
+    """
+    order = jnp.argsort(values)
+    below = jnp.cumsum(weights[order])
+    return values[order][jnp.searchsorted(below, at * below[-1])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.control.imagine.actors import check_actor, default_actor, default_critic, default_gradient
+from jensen.algorithms.returns import survival
+from jensen.control.imagine.actors import (
+    check_actor,
+    check_critic,
+    default_actor,
+    default_critic,
+    default_gradient,
+)
 from jensen.control.imagine.loss import ActorCritic, Learner, Path, Settings, imagined
 from jensen.control.spaces import ActionSpace, BoxActions, DiscreteActions, action_space
 from jensen.control.worlds.model import ModelWorld
@@ -112,6 +120,7 @@ def begun(
             actor, default_critic(width, how.widths, key=to_critic), default_gradient(space)
         )
     check_actor(learned.actor, space, width)
+    check_critic(learned.critic)
     learned.gradient.check(learned.actor, space)
     learner = eqx.tree_at(lambda it: it.learned, learner, learned, is_leaf=lambda leaf: leaf is None)
     _check_step(learner, one)
@@ -135,13 +144,18 @@ def _scaled(
 ) -> tuple[Learner, float]:
     """Choose coordinates of features, and of returns: as if each path went on as it went."""
     features = np.asarray(paths.features).reshape(-1, paths.features.shape[-1])
-    rewards, goes_on = (np.asarray(part, np.float64).mean(1) for part in (paths.rewards, paths.continues))
-    ahead = rewards / np.maximum(1 - discount * goes_on, 1 / _LONGEST)
+    alive = np.asarray(jax.vmap(partial(survival, discount=1.0))(paths.continues), np.float64)
+    rewards, entropies, goes_on = (
+        (alive * np.asarray(part)).sum(1) / alive.sum(1)
+        for part in (paths.rewards, paths.entropies, paths.continues)
+    )
+    steps = 1 / np.maximum(1 - discount * goes_on, 1 / _LONGEST)
     bad = [name for name, part in zip(Path._fields, paths, strict=True) if not np.isfinite(part).all()]
     if bad:
         raise InputError(f"imagine: the world gives {bad[0]} that are not finite from its first steps on")
-    returns = np.repeat(ahead, paths.features.shape[1])[:, None].astype(np.float32)
-    unit = float(returns.std()) or 1.0
+    ahead = np.stack([rewards * steps, entropies * steps], -1)
+    returns = np.repeat(ahead, paths.features.shape[1], 0).astype(np.float32)
+    unit = float(returns[:, 0].std()) or 1.0
     if isinstance(space, DiscreteActions):
         actions = (np.arange(len(features)) % space.n)[:, None].astype(np.float32)
     else:

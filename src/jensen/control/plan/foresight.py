@@ -57,7 +57,10 @@ def foresee(policy: Planner, env: Any, episodes: int, *, seed: int = 0) -> Fores
     done = record(env, watched, episodes, seed=seed)
     values = np.stack(watched.values, 1)
     lengths, search = done.lengths, policy.search
-    imagined = tuple(row[:length] for row, length in zip(values, lengths, strict=True))
+    if len(values) == 1:  # the environment itself was used, one episode after another
+        imagined = tuple(np.split(values[0], np.cumsum(lengths)[:-1]))
+    else:
+        imagined = tuple(row[:length] for row, length in zip(values, lengths, strict=True))
     assert done.rewards is not None and done.terminated is not None  # filled in when they were made
     real = tuple(
         _earned(paid, search.horizon, search.discount, bool(over))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +20,31 @@ FILLS = 32
 """From so many candidates on, planning for one environment at a time is the faster: twice, with 128."""
 
 
+class Best(NamedTuple):
+    """The best candidate so far.
+
+    Attributes:
+        actions: Its actions, (H, A).
+        value: Its return; −∞ where none was finite.
+    """
+
+    actions: Float[Array, "h a"]
+    value: Scalar
+
+    def or_better(self, drawn: Float[Array, "n h a"], returns: Float[Array, "n"]) -> Best:
+        """Return the best of the candidates, if it is better."""
+        top = jnp.argmax(returns)
+        better = returns[top] > self.value
+        return Best(jnp.where(better, drawn[top], self.actions), jnp.where(better, returns[top], self.value))
+
+
 @dataclass(frozen=True)
 class AbstractSampledSearch(AbstractSearch):
     """Draw candidates, weigh them by their imagined returns, move the law to the better ones, again.
 
     The law's own centre is one of the candidates. All candidates meet the same noise. A return that is not
-    finite has no weight; where none is finite, the plan's value is not either.
+    finite has no weight, and where that of the last centre is not, the best candidate is the plan; where none
+    is finite, the plan's value is not either.
     """
 
     horizon: int = 25
@@ -78,20 +97,26 @@ class AbstractSampledSearch(AbstractSearch):
         def worth(actions: Float[Array, "h a"], key: PRNGKey) -> Scalar:
             return mean_return(world, starts, actions, discount=self.discount, value=value, key=key)
 
-        def iterate(law: PyTree, key: PRNGKey) -> tuple[PyTree, None]:
+        def iterate(carry: tuple[PyTree, Best], key: PRNGKey) -> tuple[tuple[PyTree, Best], None]:
+            law, best = carry
             to_draw, to_world = jax.random.split(key)
             drawn = sequences.draw(law, self.candidates - 1, key=to_draw)
             drawn = jnp.concatenate([sequences.mode(law)[None], drawn])
             returns = jax.vmap(worth, in_axes=(0, None))(drawn, to_world)
             finite = jnp.isfinite(returns)
-            weights = self.weigh(jnp.where(finite, returns, -jnp.inf))
-            weights = jnp.where(finite.any(), weights, 1 / self.candidates)
-            return self.moved(law, drawn, weights, sequences), None
+            returns = jnp.where(finite, returns, -jnp.inf)
+            weights = jnp.where(finite.any(), self.weigh(returns), 1 / self.candidates)
+            return (self.moved(law, drawn, weights, sequences), best.or_better(drawn, returns)), None
 
         to_search, to_value = jax.random.split(key)
-        law, _ = jax.lax.scan(iterate, law, jax.random.split(to_search, self.iterations))
+        first = sequences.mode(law)
+        nothing = Best(first, jnp.full_like(jax.eval_shape(worth, first, to_value), -jnp.inf))
+        (law, best), _ = jax.lax.scan(iterate, (law, nothing), jax.random.split(to_search, self.iterations))
         actions = sequences.mode(law)
-        return Plan(actions, law, worth(actions, to_value))
+        value_of = worth(actions, to_value)
+        # between good candidates there may be none: then the best of them
+        sound = jnp.isfinite(value_of) | ~jnp.isfinite(best.value)
+        return Plan(jnp.where(sound, actions, best.actions), law, jnp.where(sound, value_of, best.value))
 
 
 @final
