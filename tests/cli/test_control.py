@@ -247,12 +247,6 @@ def test_a_faulty_environment_is_named_and_its_episodes_are_kept(
     assert len(kept.actions) == 4 and np.ptp(kept.actions) == 0  # pushes are held
 
 
-def test_random_choices_are_not_held():
-    from jensen.cli.control_learning import held
-
-    assert held(control.DiscreteActions(3)) == 1
-
-
 def _one_at_a_time(begin: Any) -> Any:
     return lambda self, *facts, **more: begin(self, *facts, **more | {"together": 1})
 

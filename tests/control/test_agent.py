@@ -13,7 +13,7 @@ import pytest
 
 import jensen as jn
 from jensen import families, fit, gradients, models, objectives, posteriors
-from jensen.control import CEM, Rounds, Training, learn
+from jensen.control import CEM, Rounds, Training, UniformPolicy, learn
 from jensen.control import agent as module
 from jensen.control.plan import foresee
 from jensen.errors import InputError
@@ -156,11 +156,22 @@ def test_foresight_in_an_environment_itself_used(whole: Any):
         assert [len(row) for row in seen.imagined] == list(seen.episodes.lengths)
 
 
+def test_what_a_step_sees_of_few_or_short_episodes():
+    by_default = Training(optax.adam(1e-2))
+    rows = np.zeros((3, 201, 2))
+    assert by_default.over(fit.Data(rows)) == (fit.Windows(50), 15)
+    assert by_default.over(fit.Data(rows, lengths=np.array([201, 60, 20]))) == (fit.Windows(50), 8)
+    assert by_default.over(fit.Data(np.zeros((40, 50, 2)))) == (None, 16)
+    assert Training(optax.adam(1e-2), batches=fit.Windows(7)).over(fit.Data(rows)) == (fit.Windows(7), 16)
+
+
 def test_what_is_refused_before_an_episode_is_spent():
     with pytest.raises(InputError, match="further is -1; it must be at least 0"):
         Rounds(further=-1)
     plain = models.RSSM(1, 1, deter_dim=4, latent=families.DiagGaussian(2), decoder=(4,), key=KEY)
     q = posteriors.Filtering(families.DiagGaussian(2), like=plain, widths=(4,), key=KEY)
     bare = jn.Inference(plain, q, objectives.ELBO(), gradients.Reparam())
+    with pytest.raises(InputError, match="foresee: a UniformPolicy makes no plans to compare"):
+        foresee(UniformPolicy(Shove.action_space), Shove, 1)
     with pytest.raises(InputError, match="no reward head"):
         learn("no such environment", bare, training=Training(optax.adam(1e-2)), key=KEY)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from jensen.control import Policy, Replay, UniformPolicy, collect, record
+from jensen.control import CollectionError, Policy, Replay, UniformPolicy, collect, record
 from jensen.errors import InputError
 
 
@@ -215,8 +215,11 @@ def test_a_policy_is_told_of_new_episodes(mode: AutoresetMode | None):
 )
 def test_what_ended_before_is_kept(breaks: str, says: str, tmp_path: Any):
     replay = Replay(folder=tmp_path / "kept")
-    with pytest.raises(InputError, match=rf"{says}.*the replay keeps 2 whole episodes of this call"):
+    with pytest.raises(
+        CollectionError, match=rf"{says}.*the replay keeps 2 whole episodes of this call"
+    ) as e:
         collect(lambda: Count(breaks), third, episodes=9, seed=5, num_envs=1, into=replay)
+    assert e.value.replay is replay
     told = alone([5, 6])
     assert len(replay) == 2 and all(same(e, t) for e, t in zip(replay, told, strict=True))
     assert len(Replay(folder=tmp_path / "kept")) == 2 and replay.held == 0

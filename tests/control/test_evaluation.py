@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from jensen.control import MixturePolicy, Policy, evaluate, record
+from jensen.control import EncodedObservation, MixturePolicy, Policy, evaluate, record
 from jensen.datasets import Episodes
 from jensen.errors import InputError, MissingExtraError
 
@@ -42,6 +42,11 @@ def test_every_source_of_environments():
     for source in (spec, made, lambda: gymnasium.make("CartPole-v1")):
         again = record(source, straight, 2, seed=1)
         np.testing.assert_array_equal(again.observations[1], by_id.observations[1])
+    weak = gymnasium.make("CartPole-v1")
+    weak.unwrapped.force_mag = 0.0  # as it is, and not as its id would make it
+    assert (record(weak, straight, 2, seed=1).lengths > by_id.lengths).all()
+    wrapped = EncodedObservation(made, lambda x: x[..., :2])  # no id could make that
+    assert record(wrapped, straight, 1, seed=1).observations[0].shape[1] == 2
     assert by_id.discrete and by_id.successes is None and by_id.modes == () and by_id.terminated.all()
     alone = record(Fork(), swerve, 3, seed=3)  # no spec: the environment itself, three times
     np.testing.assert_array_equal(alone.observations[2], record(Fork, swerve, 3, seed=3).observations[2])

@@ -281,6 +281,14 @@ def test_what_is_not_finite_is_avoided_or_said():
         policy.select_action(np.zeros((2, 3)))
 
 
+def test_a_simulator_may_compute_in_float64():
+    with jax.enable_x64():
+        here = SeenWorld(Drift(), lambda o: o, 2)
+        policy = Planner(here, BOX, search=CEM(1, candidates=4, iterations=1, elites=2), key=jax.random.key(0))
+        assert np.isfinite(policy.select_action(np.zeros(2))).all()
+        assert policy.plans is not None and policy.plans.value.dtype == np.float64
+
+
 class Hole(AbstractWorld):
     """One real action; near zero nobody knows the reward, on both sides of it the best are alike."""
 
@@ -311,6 +319,7 @@ def test_between_good_candidates_the_best_of_them_is_taken(search: Any):
         (lambda: sequences_in(BoxActions(-np.ones(1), np.full(1, np.inf), (1,), np.dtype(float))), "finite"),
         (lambda: Planner(SeenWorld(Lock(), lambda o: LOCKED, 1), BOX, key=KEY), "actions of 3 columns"),
         (lambda: Planner(Fork(), gymnasium.spaces.MultiBinary(2), key=KEY), "Box and Discrete are"),
+        (lambda: Planner(Drift(), BOX, key=KEY), "to plan in it, control.SeenWorld"),
         (lambda: Planner(3, BOX, key=KEY), "ModelWorld takes what a fit returned"),
     ],
 )

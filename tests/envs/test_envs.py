@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from jensen import envs
+from jensen import control, envs
 from jensen.errors import InputError
 
 IDS = ("jensen/Tree-v0", "jensen/ThreeRoute-v0", "jensen/Particle-v0")
@@ -217,6 +217,11 @@ def test_actions_are_clipped_and_nonsense_is_refused():
         (lambda: envs.make("zzzzqqqq"), "choose one of .*jensen/Particle-v0"),
         (lambda: envs.make("jensen/Particle-v0", num_dims=0), "num_dims must be at least 1"),
         (lambda: envs.make("jensen/Tree-v0", radius=1), "cannot be built.*radius"),
+        (
+            lambda: envs.make("nowhere_to_be_found:Place-v0"),
+            "cannot be built: No module named 'nowhere_to_be",
+        ),
+        (lambda: control.collect("nowhere_to_be_found:Place-v0", episodes=1), "cannot be built: No module"),
         (lambda: envs.demonstrate("CartPole-v1", 2, seed=0), "no demonstrator of its own"),
         (lambda: envs.demonstrate(IDS[0], 0, seed=0), "at least 1"),
         (lambda: envs.demonstrate(IDS[0], 2, shares=(0.5, 0.6), seed=0), "2 probabilities"),

@@ -157,7 +157,8 @@ def _carry_out(work: Work, engine: Engine, *, fresh: bool) -> int:
             undo(work, made)
             raise
         again = f"`jensen control {work.part} --resume {work.folder}`"
-        raise type(error)(f"{error}; what was done so far is kept, {again} goes on with it") from error
+        kind = InputError if isinstance(error, InputError) else type(error)
+        raise kind(f"{error}; what was done so far is kept, {again} goes on with it") from error
     _keep(work, outcome, time.perf_counter() - began)
     return 0
 

@@ -9,7 +9,7 @@ import numpy as np
 from jensen.cli.control import Outcome, Work
 from jensen.cli.control_learning import by_chance, course, filmed, learned, surveyed
 from jensen.cli.control_plan import along, ended
-from jensen.cli.control_worlds import opened
+from jensen.cli.control_worlds import source
 
 if TYPE_CHECKING:
     from jensen.cli.control_learning import Place
@@ -59,7 +59,7 @@ class Imagine:
             raise KeyboardInterrupt
         print(actor, flush=True)
         print(f"acting in {options['evaluate']} episodes", flush=True)
-        acted = control.record(opened(work), actor.policy, options["evaluate"], seed=options["seed"])
+        acted = control.record(source(work), actor.policy, options["evaluate"], seed=options["seed"])
         return _outcome(work, place, found, actor, acted)
 
 

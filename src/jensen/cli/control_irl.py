@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jensen.cli.control import Outcome, Work
-from jensen.cli.control_worlds import grid, levels, longest, opened, tabular
+from jensen.cli.control_worlds import grid, levels, longest, source, tabular
 from jensen.cli.options import flags
 from jensen.errors import InputError
 
@@ -107,12 +107,9 @@ def _episodes(work: Work, world: World) -> Episodes:
 
     if "recorded" in work.options:
         return datasets.load_episodes(work.options["recorded"])
-    env, seed = opened(work), work.options["seed"]
-    try:
-        count = work.options.get("demonstrations", DEMONSTRATED)
-        return control.record(env, world.expert.acting(seed=seed), count, seed=seed, max_steps=world.horizon)
-    finally:
-        env.close()
+    seed, count = work.options["seed"], work.options.get("demonstrations", DEMONSTRATED)
+    acts = world.expert.acting(seed=seed)
+    return control.record(source(work), acts, count, seed=seed, max_steps=world.horizon)
 
 
 def _outcome(work: Work, world: World, found: Inferred, count: int) -> Outcome:
@@ -120,15 +117,18 @@ def _outcome(work: Work, world: World, found: Inferred, count: int) -> Outcome:
     from jensen.report import control, facts
     from jensen.report.control_maps import Layer
 
-    cloned = irl.clone(found.demonstrations)
+    cloned, smoothed = (irl.clone(found.demonstrations, smoothing=more) for more in (0.0, 1.0))
     level = levels(world.mdp, world.horizon)
     earned = {
         "best": level["best"],
         "demonstrator": _earned(world, world.expert.policy),
         "inferred reward": _earned(world, found.policy),
         "behaviour cloning": _earned(world, cloned),
+        "cloning, counts + 1": _earned(world, smoothed),
         "random": level["random"],
     }
+    if "recorded" in work.options:  # by somebody whose policy is not known
+        del earned["demonstrator"]
     rows = [(f"return, {name}", f"{value:.4g}") for name, value in earned.items()]
     rows += [
         ("−log π of what was shown", f"{found.nll:.4f} nats per action"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jensen.cli.control_worlds import opened
+from jensen.cli.control_worlds import opened, source
 from jensen.errors import CorruptRunError, InputError
 
 if TYPE_CHECKING:
@@ -127,20 +127,16 @@ def learned(work: Work, place: Place, search: Any) -> Learned:
     rounds = control.Rounds(options["episodes"], options["rounds"], options["per_round"])
     print(f"{work.env}: {place.size:,} numbers seen, {place.space}", flush=True)
     print(_intended(options), flush=True)
-    env = opened(work)
-    try:
-        found = control.learn(
-            env,
-            world_model(place, options),
-            training=control.Training(optimizer, options["steps"]),
-            rounds=rounds,
-            first=control.UniformPolicy(place.space, repeat=options["repeat"], seed=options["seed"]),
-            search=search,
-            run=fit.Run(work.folder, resume=True),
-            key=jax.random.key(options["seed"]),
-        )
-    finally:
-        env.close()
+    found = control.learn(
+        source(work),
+        world_model(place, options),
+        training=control.Training(optimizer, options["steps"]),
+        rounds=rounds,
+        first=control.UniformPolicy(place.space, repeat=options["repeat"], seed=options["seed"]),
+        search=search,
+        run=fit.Run(work.folder, resume=True),
+        key=jax.random.key(options["seed"]),
+    )
     if found.fitted.stop_reason == "interrupted":
         raise KeyboardInterrupt
     print(found, flush=True)
@@ -182,7 +178,7 @@ def by_chance(work: Work, place: Place, count: int) -> Episodes:
     from jensen.control.policies.uniform import UniformPolicy
 
     seed = work.options["seed"]
-    return control.record(opened(work), UniformPolicy(place.space, seed=seed), count, seed=seed)
+    return control.record(source(work), UniformPolicy(place.space, seed=seed), count, seed=seed)
 
 
 def filmed(world: ModelWorld, episodes: Episodes, place: Place, seed: int) -> list[Any]:

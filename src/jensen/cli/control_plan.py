@@ -9,7 +9,7 @@ import numpy as np
 from jensen.cli.control import Outcome, Work
 from jensen.cli.control_learning import by_chance, course, filmed, given_world, learned, surveyed
 from jensen.cli.control_options import OF_COLLECTING
-from jensen.cli.control_worlds import opened
+from jensen.cli.control_worlds import source
 from jensen.cli.options import flags
 from jensen.errors import InputError
 
@@ -62,7 +62,7 @@ class Plan:
             policy = found.policy
         count, seed = options["evaluate"], options["seed"]
         print(f"acting in {count} episodes", flush=True)
-        foresight = control.foresee(policy, opened(work), count, seed=seed)
+        foresight = control.foresee(policy, source(work), count, seed=seed)
         return _outcome(work, place, policy, foresight, found)
 
 

@@ -30,6 +30,17 @@ def opened(work: Work) -> Any:
     return envs.make(work.env, **work.options.get("with", {}))
 
 
+def source(work: Work) -> Any:
+    """Return what makes the environment, as often as need be, and says its name.
+
+    Raises:
+        InputError: As ``opened``.
+    """
+    env = opened(work)
+    env.close()
+    return env.spec
+
+
 def tabular(work: Work) -> TabularSimulator:
     """Return the environment's simulator, whose states can be counted.
 

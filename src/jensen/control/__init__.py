@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jensen.control.agent import Learned, Round, Rounds, Training, learn
-from jensen.control.collect.episodes import collect
+from jensen.control.collect.episodes import CollectionError, collect
 from jensen.control.collect.record import record
 from jensen.control.evaluation import Evaluation, evaluate
 from jensen.control.imagine.actors import Pathwise, Score
@@ -48,6 +48,7 @@ __all__ = [
     "ActorCritic",
     "ActorPolicy",
     "BoxActions",
+    "CollectionError",
     "DiscreteActions",
     "EncodedObservation",
     "EncodedVectorObservation",

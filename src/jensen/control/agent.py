@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from optax import GradientTransformation
 
 _FACTS, _DONE = "agent.json", "collected.json"
+
+WINDOW = 50
+"""Steps of the windows that a world model learns from, where nobody says."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,24 @@ class Training:
         optimizer: Begun anew in each round; the parameters go on from the round before.
         steps: Gradient steps of the first round.
         further: Of each later one; as many by default.
-        batch_size: Windows a step.
-        batches: ``fit.Windows(50)``, or as in ``fit.gradient``.
+        batch_size: Windows a step; by default windows at most as many as there are.
+        batches: As in ``fit.gradient``; by default ``fit.Windows(50)``, or whole episodes if none is longer.
     """
 
     optimizer: GradientTransformation
     steps: int = 2500
     further: int | None = None
     batch_size: int = 16
-    batches: Any = field(default_factory=lambda: fit.Windows(50))
+    batches: Any = None
+
+    def over(self, data: fit.Data) -> tuple[Any, int]:
+        """Return what a step sees of such data: how it is cut, and how many pieces."""
+        if self.batches is not None:
+            return self.batches, self.batch_size
+        lengths = np.full(len(data), data.x.shape[1]) if data.lengths is None else np.asarray(data.lengths)
+        if lengths.max() <= WINDOW:
+            return None, min(self.batch_size, len(lengths))
+        return fit.Windows(WINDOW), min(self.batch_size, int(np.ceil(lengths / WINDOW).sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,14 +242,16 @@ def _fitted(
     """Fit the model of a round to all episodes so far, or go on with it."""
     heads = inference.model.data_dim - inference.model.seen_dim
     further = training.steps if training.further is None else training.further
+    data = replay.to_data(heads=HEADS[:heads])
+    batches, size = training.over(data)
     return fit.gradient(
         inference,
-        replay.to_data(heads=HEADS[:heads]),
+        data,
         key=key,
         optimizer=training.optimizer,
         steps=further if number else training.steps,
-        batch_size=training.batch_size,
-        batches=training.batches,
+        batch_size=size,
+        batches=batches,
         run=None if run is None or place is None else replace(run, folder=place),
     )
 

@@ -25,7 +25,12 @@ class Interval(NamedTuple):
     upper: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3g} [{self.lower:.3g}, {self.upper:.3g}]"
+        return f"{_short(self.value)} [{_short(self.lower)}, {_short(self.upper)}]"
+
+
+def _short(value: float) -> str:
+    """Return three digits, or all before the point."""
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def wilson(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:

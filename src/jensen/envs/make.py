@@ -32,6 +32,6 @@ def make(id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
         raise InputError(f"no environment {id!r}{hint}")
     try:
         return gymnasium.make(id, **kwargs)
-    except (TypeError, gymnasium.error.Error) as error:
+    except (TypeError, ImportError, gymnasium.error.Error) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{id} cannot be built: {reason}") from None

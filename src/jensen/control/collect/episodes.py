@@ -18,6 +18,31 @@ from jensen.control.spaces import ActionSpace, action_space
 from jensen.errors import InputError
 
 
+class CollectionError(InputError):
+    """Collecting broke off; ``replay`` holds every episode that had ended.
+
+    Args:
+        message: What, where, and how much is kept.
+        replay: What was collected.
+
+    Example:
+        >>> def torn():
+        ...     env = gymnasium.make("CartPole-v1")
+        ...     return gymnasium.wrappers.TransformReward(env, lambda reward: float("nan"))
+        >>> import gymnasium
+        >>> try:
+        ...     collect(torn, episodes=2)
+        ... except CollectionError as error:
+        ...     kept = error.replay
+        >>> len(kept)
+        0
+    """
+
+    def __init__(self, message: str, replay: Replay):
+        super().__init__(message)
+        self.replay = replay
+
+
 def collect(
     env: Any,
     policy: Policy | Callable[[np.ndarray], Any] | None = None,
@@ -38,8 +63,7 @@ def collect(
 
     Args:
         env: An id known to Gymnasium, a function that makes an environment, an ``EnvSpec``, an environment
-            (used itself, one episode after another, if it was not made from an id), or a
-            ``gymnasium.vector.VectorEnv``.
+            (used itself, one episode after another), or a ``gymnasium.vector.VectorEnv``.
         policy: A policy, any function from observations (N, ...) to N actions, or ``None`` for actions drawn
             uniformly.
         episodes: How many, those that begin first; either this or ``steps``.
@@ -53,8 +77,10 @@ def collect(
         ``into``, or the new replay.
 
     Raises:
-        InputError: An environment raised, changed the shape of what it shows, or gave a number that is not
-            finite: which, in which episode, at which step. The episodes that had ended are in ``into``.
+        CollectionError: An environment raised, changed the shape of what it shows, or gave a number that is
+            not finite: which, in which episode, at which step. The episodes that had ended are in ``into``,
+            and in the error's ``replay``.
+        InputError: What was given cannot be used.
         MissingExtraError: Gymnasium is not installed.
 
     Example:
@@ -117,7 +143,7 @@ def _keep(played: Iterable[tuple[int, Episode]], into: Replay) -> None:
     except InputError as error:
         kept = into.added - before
         whole = f"{kept} whole episode{'s' * (kept != 1)} of this call"
-        raise InputError(f"{error}; the replay keeps {whole}") from error.__cause__
+        raise CollectionError(f"{error}; the replay keeps {whole}", into) from error.__cause__
     finally:
         into.flush()
 

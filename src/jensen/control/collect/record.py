@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,8 @@ def record(
     randomness goes on from call to call: for the same actions again, make it anew with the same key.
 
     Args:
-        env: An id known to Gymnasium, a function that makes an environment, an ``EnvSpec``, or an
-            environment; one that was not made from an id is used itself, one episode after another.
+        env: An id known to Gymnasium, a function that makes an environment, or an ``EnvSpec``, made as often
+            as need be; or an environment, used itself, one episode after another.
         policy: A policy, or any function from observations (N, S) to N actions.
         episodes: How many.
         seed: Of the first episode.
@@ -79,18 +80,30 @@ def maker(env: Any) -> tuple[Callable[[], Any], str, bool]:
         from gymnasium.envs.registration import EnvSpec
     except ImportError:
         raise MissingExtraError("environments need Gymnasium: pip install 'jensen[rl]'") from None
-    if isinstance(env, gymnasium.Env):
-        if env.spec is None:
-            return (lambda: env), type(env.unwrapped).__name__, True
-        env = env.spec
+    if isinstance(env, gymnasium.Env):  # a copy made from its id would lose what was done to it
+        name = type(env.unwrapped).__name__ if env.spec is None else env.spec.id
+        return (lambda: env), name, True
     if isinstance(env, str):
         _known(env, gymnasium)
-        return (lambda: gymnasium.make(env)), env, False
+        return partial(_built, env, env, gymnasium), env, False
     if isinstance(env, EnvSpec):
-        return (lambda: gymnasium.make(env)), env.id, False
+        return partial(_built, env, env.id, gymnasium), env.id, False
     if callable(env):
         return env, getattr(env, "__name__", "environment"), False
     raise InputError(f"an environment is an id, a function that makes one, or an EnvSpec, not {type(env)}")
+
+
+def _built(source: Any, name: str, gymnasium: Any) -> Any:
+    try:
+        return gymnasium.make(source)
+    except (ImportError, gymnasium.error.Error) as error:
+        raise unbuilt(name, error) from None
+
+
+def unbuilt(name: str, error: Exception) -> InputError:
+    """Return the line on an environment that cannot be built, by the first line of the reason."""
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return InputError(f"{name} cannot be built: {reason}")
 
 
 def _known(name: str, gymnasium: Any) -> None:

@@ -231,7 +231,7 @@ def load_imagined(
     """Return what ``imagine(..., run=folder)`` or ``Imagined.save`` kept.
 
     Args:
-        folder: Where.
+        folder: Where, or a run of ``jensen control imagine``, which keeps it in ``actor``.
         key: Randomness of the policy.
         world: As it was given, where it was neither a ModelWorld, which is saved, nor unneeded.
         features: As they were given.
@@ -239,7 +239,8 @@ def load_imagined(
     Raises:
         CorruptRunError: The files are missing or damaged.
     """
-    tree, note = load_tree(os.fspath(folder), _NAME)
+    inner = os.path.join(folder, "actor")
+    tree, note = load_tree(inner if os.path.isdir(inner) else os.fspath(folder), _NAME)
     course = {name: np.asarray(values) for name, values in tree["course"].items()}
     facts = {**note["history"], "events": tuple(note["history"]["events"])}
     return Imagined(

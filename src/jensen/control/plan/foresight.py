@@ -36,21 +36,25 @@ class Foresight:
         return np.array([np.nanmean(gap) if np.isfinite(gap).any() else np.nan for gap in gaps])
 
 
-def foresee(policy: Planner, env: Any, episodes: int, *, seed: int = 0) -> Foresight:
+def foresee(policy: Policy, env: Any, episodes: int, *, seed: int = 0) -> Foresight:
     """Let a planner act, and compare what it imagined with what it got.
 
     Later plans may be better than the one imagined, so that the difference may be negative too. A terminal
     value is part of what is imagined, and of nothing real: leave it out.
 
     Args:
-        policy: The planner.
+        policy: A planner.
         env: As in ``record``.
         episodes: How many, at most 100.
         seed: Of the first episode.
 
     Raises:
-        InputError: As ``record``; too many episodes.
+        InputError: As ``record``; too many episodes; a policy that makes no plans.
     """
+    if not isinstance(policy, Planner):
+        raise InputError(
+            f"foresee: a {type(policy).__name__} makes no plans to compare; give a control.Planner"
+        )
     if episodes > COPIES:
         raise InputError(f"foresee: {episodes} episodes; at most {COPIES} are watched at once")
     watched = _Watched(policy)

@@ -204,6 +204,7 @@ def sequences_in(space: ActionSpace) -> AbstractSequences:
         raise InputError(f"plans are made of Box or Discrete actions, not {type(space).__name__}")
     if not np.isfinite(space.high - space.low).all():
         raise InputError(
-            "plans need finite bounds on actions, which this Box has not; give BoxActions(low, high)"
+            "plans need finite bounds on actions, which this Box has not; give "
+            "BoxActions(low, high, shape, dtype) with bounds of your own"
         )
     return BoxSequences(tuple(map(float, space.low)), tuple(map(float, space.high)))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.control.worlds.base import Belief, Latent, ObservedWorld, nothing_seen, seen
-from jensen.core import CarriesOn, Datum, HasRecurrence, Inference, Moved, real_steps_of
+from jensen.core import AbstractWorld, CarriesOn, Datum, HasRecurrence, Inference, Moved, real_steps_of
 from jensen.dist import AbstractRelaxable, draw
 from jensen.errors import InputError, nearest
 from jensen.fit import Data, Fitted
@@ -70,6 +70,11 @@ class ModelWorld(ObservedWorld):
 
     def __init__(self, fitted: Any, *, reward: int = 0, continues: int | None = None, latent: str = "sample"):
         inference = fitted.inference if isinstance(fitted, Fitted) else fitted
+        if isinstance(inference, AbstractWorld):
+            raise InputError(
+                f"{type(inference).__name__} is a world whose states are not seen; to plan in it, "
+                "control.SeenWorld(world, read, width) reads them off an observation"
+            )
         if not isinstance(inference, Inference):
             raise InputError(f"ModelWorld takes what a fit returned, or an Inference, not {type(fitted)}")
         if latent not in LATENTS:

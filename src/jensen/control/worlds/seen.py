@@ -43,8 +43,8 @@ class SeenWorld(ObservedWorld):
     def observe(
         self, belief: PyTree, observation: Float[Array, "s"], action: Float[Array, "a"], *, key: PRNGKey
     ) -> PyTree:
-        """Read the state."""
-        return self.read(observation)
+        """Read the state, in the precision that the world computes in."""
+        return self.read(jnp.asarray(observation, jnp.result_type(float)))
 
     def expected(self, belief: PyTree) -> PyTree:
         """Return the state."""
