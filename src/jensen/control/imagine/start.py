@@ -153,7 +153,9 @@ def _scaled(
     bad = [name for name, part in zip(Path._fields, paths, strict=True) if not np.isfinite(part).all()]
     if bad:
         raise InputError(f"imagine: the world gives {bad[0]} that are not finite from its first steps on")
-    ahead = np.stack([rewards * steps, entropies * steps], -1)
+    # entropies hardly differ yet, and will: their scale is a nat a step
+    nats = steps * (entropies + np.where(np.arange(len(steps)) % 2, 1.0, -1.0))
+    ahead = np.stack([rewards * steps, nats], -1)
     returns = np.repeat(ahead, paths.features.shape[1], 0).astype(np.float32)
     unit = float(returns[:, 0].std()) or 1.0
     if isinstance(space, DiscreteActions):
