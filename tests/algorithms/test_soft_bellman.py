@@ -122,6 +122,22 @@ def test_the_fixed_point_is_where_a_long_horizon_goes(outlook: soft.Outlook):
     np.testing.assert_allclose(duration, 10.0, rtol=1e-4)
 
 
+@pytest.mark.parametrize("outlook", [soft.expected, soft.optimistic])
+def test_float32_stays_float32_where_float64_is_on(outlook: soft.Outlook):
+    problem = random_problem(4)
+
+    def both(temperature: float | jax.Array, discount: float | jax.Array) -> tuple[jax.Array, jax.Array]:
+        how = {"temperature": temperature, "discount": discount, "outlook": outlook}
+        return soft.solve(problem, **how).values, soft.backward(problem, 3, **how).values
+
+    wanted = both(0.5, 0.9)
+    with jax.enable_x64(True):
+        for found in (both(0.5, 0.9), both(jnp.asarray(0.5), jnp.asarray(0.9))):
+            assert {values.dtype for values in found} == {np.dtype("float32")}
+            for one, other in zip(found, wanted, strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
 def test_soft_becomes_hard_as_the_temperature_goes_to_nothing():
     problem = random_problem(5, 6, 3)
     wanted = hard.value_iteration(problem, discount=0.9)

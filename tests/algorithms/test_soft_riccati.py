@@ -64,3 +64,14 @@ def test_without_noise_both_agree_and_without_temperature_it_is_the_regulator():
     # noise makes the exact posterior hopeful: it controls less
     hopeful = soft.backward(still._replace(noise=jnp.eye(3)), 5, temperature=0.5, chance=soft.optimistic)
     assert jnp.linalg.norm(hopeful.gain[0]) < jnp.linalg.norm(one.gain[0])
+
+
+def test_float32_stays_float32_where_float64_is_on():
+    wanted = soft.backward(PROBLEM, 3, temperature=0.5, discount=0.9, chance=soft.optimistic)
+    with jax.enable_x64(True):
+        for chance in (soft.expected, soft.optimistic):
+            heat, discount = jnp.asarray(0.5), jnp.asarray(0.9)
+            found = soft.backward(PROBLEM, 3, temperature=heat, discount=discount, chance=chance)
+            assert {part.dtype for part in found} == {np.dtype("float32")}
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)

@@ -13,10 +13,15 @@ import optax
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from jensen import models
 from jensen.algorithms.mdp import MDP
 from jensen.control import explore
 from jensen.control.explore import Transitions
+from jensen.core import AbstractWorld, Inference, Moved
 from jensen.errors import CombinationError, InputError
+from jensen.gradients import Analytic
+from jensen.objectives import ELBO
+from jensen.posteriors import Exact
 
 KEY = jax.random.key(0)
 ADAM = optax.adam(1e-2)
@@ -115,7 +120,7 @@ def steps(num: int, seed: int = 0, noise: float = 0.0) -> Transitions:
 
 
 @eqx.filter_jit
-def taught(bonus: explore.AbstractBonus, rows: Transitions, key: jax.Array) -> explore.AbstractBonus:
+def taught(bonus: explore.AbstractBonus, rows: Transitions, key: jax.Array) -> Any:
     return bonus.update(rows, key=key)
 
 
@@ -160,6 +165,112 @@ def test_a_batch_that_is_not_finite_changes_nothing_it_should_not():
     assert bool(explore.online.all_finite(eqx.filter(after.online.inference, eqx.is_array)))
 
 
+def test_rows_that_are_not_finite_do_not_stop_what_learns_after_them():
+    """Half of a batch is NaN: it is not remembered, so every later step is taken."""
+    bad = steps(32)
+    bad = bad._replace(next_observation=bad.next_observation.at[::2].set(jnp.nan))
+    for name in ("error", "rnd"):
+        bonus = taught(bonuses()[name], bad, KEY)
+        bonus = taught(bonus, steps(32, seed=1), KEY)
+        assert int(bonus.online.memory.count) == 48 and int(bonus.online.taken) == 120, name
+        assert np.isfinite(worth(bonus, steps(32, seed=2))).all()
+    belief = explore.LinearGain(explore.affine, 4, data_dim=2, noise=0.3)
+    good = Transitions(*(part[1::2] for part in bad[:3]))
+    found, want = (belief.update(rows, key=KEY) for rows in (bad, good))
+    np.testing.assert_allclose(found.precision, want.precision, rtol=1e-4, atol=1e-4)
+
+
+EVERY = [
+    "disagreement",
+    "error",
+    "rnd",
+    "gain",
+    "empirical",
+    "refitted",
+    "climbed",
+    "counts",
+    "dirichlet",
+    "tables",
+    "linear",
+]
+
+
+def everything() -> dict[str, explore.AbstractBonus]:
+    """One of every bonus there is, and of every density."""
+    start = models.Gaussian.with_parameters(np.zeros(2), np.eye(2))
+    inference = Inference(
+        models.Gaussian.with_parameters(np.zeros(2), np.eye(2)), Exact(), ELBO(), Analytic()
+    )
+    rows = explore.Memory.empty(128, 2)
+    cells = explore.GridCells([-1.0, -1.0], [1.0, 1.0], (3, 3))
+
+    def coded(inner: explore.Foresees) -> explore.Coded:
+        return explore.Coded(inner, cells, lambda a: (a[0] > 0).astype(jnp.int32))
+
+    densities = {
+        "empirical": explore.Empirical((2, 2), prior=0.1),
+        "refitted": explore.Refitted(start, memory=rows),
+        "climbed": explore.Climbed(explore.Online(inference, ADAM, rows), key=KEY),
+    }
+    features = {"empirical": lambda o, a: (o > 0).astype(jnp.float32)}
+    return {
+        **bonuses(),
+        **{n: explore.PseudoCounts(d, features.get(n, lambda o, a: o)) for n, d in densities.items()},
+        "counts": coded(explore.Counts(9, 2)),
+        "dirichlet": coded(explore.DirichletGain(9, 2)),
+        "tables": coded(explore.TableDisagreement(9, 2, key=KEY)),
+        "linear": explore.LinearGain(explore.affine, 4, data_dim=2, noise=0.3),
+    }
+
+
+def test_every_bonus_there_is_is_among_them():
+    assert list(everything()) == EVERY
+    kinds = {type(getattr(bonus, "inner", bonus)) for bonus in everything().values()} | {explore.Coded}
+    named = (getattr(explore, name) for name in explore.__all__ if name != "BonusVecEnv")
+    bases = {explore.AbstractBonus, explore.Foresees, explore.InformationGain}
+    assert {kind for kind in named if isinstance(kind, type) and issubclass(kind, explore.AbstractBonus)} == (
+        kinds | bases
+    )
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_rows_of_weight_0_may_hold_anything(name: str):
+    """NaN rows that fill a batch teach and earn nothing: as if they were not there."""
+    bonus, real = everything()[name], steps(24, seed=3)
+    filled = [
+        Transitions(*(jnp.concatenate([p, jnp.full((8, p.shape[1]), x)]) for p in real[:3]))._replace(
+            weight=jnp.ones(32).at[24:].set(0.0)
+        )
+        for x in (jnp.nan, 0.0)
+    ]
+    # tables draw who counts what for all rows at once: a longer batch has other draws
+    same = filled[1] if name == "tables" else real
+    found, want = taught(bonus, filled[0], KEY), taught(bonus, same, KEY)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
+        if eqx.is_array(a):
+            np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=1e-5, equal_nan=False)
+            assert np.isfinite(a).all()
+    for state in (bonus, found):
+        earned = np.asarray(worth(state, filled[0]))
+        assert not earned[24:].any() and np.isfinite(earned).all()
+        np.testing.assert_allclose(earned[:24], worth(state, real), rtol=1e-5, atol=1e-7)
+
+
+def test_a_world_may_show_anything_after_its_end():
+    class Ends(AbstractWorld):
+        action_dim: int = 2
+
+        def step(self, state: Any, action: Any, *, key: Any) -> Moved:
+            over = state >= 1  # behind the end nothing is defined
+            return Moved(state + 1, jnp.where(over, jnp.nan, 1.0), jnp.zeros(()))
+
+    world = explore.Enumerated(
+        Ends(), lambda key: jnp.zeros((), jnp.int32), lambda s: s, num_states=6, horizon=5
+    )
+    learnt = explore.learn(world, explore.QLearner(), explore.Counts(6, 2), 3, key=KEY)
+    assert learnt.returns.tolist() == [1.0] * 3 and np.isfinite(learnt.q).all()
+
+
 def test_a_memory_keeps_the_newest_rows_and_only_those_that_happened():
     memory = explore.Memory.empty(4, 1)
     for start in (0, 3):
@@ -168,7 +279,7 @@ def test_a_memory_keeps_the_newest_rows_and_only_those_that_happened():
     assert sorted(memory.x[:, 0].tolist()) == [0, 2, 3, 5] and int(memory.count) == 4
     memory = memory.pushed(jnp.array([[9.0]]), jnp.zeros((1, 0)), jnp.ones(1))
     assert sorted(memory.x[:, 0].tolist()) == [2, 3, 5, 9]
-    assert memory.rows().weight.tolist() == [1.0] * 4
+    assert np.asarray(memory.rows().weight).tolist() == [1.0] * 4
 
 
 # --- the wrapper
@@ -200,7 +311,7 @@ def wrapped(mode: AutoresetMode, bad: int = -1, **given: Any) -> explore.BonusVe
 
 
 def test_the_step_that_resets_has_no_bonus_and_the_return_is_the_environments():
-    env = wrapped(AutoresetMode.NEXT_STEP)
+    env: Any = wrapped(AutoresetMode.NEXT_STEP)
     env.reset(seed=0)
     worth, extrinsic, returns, seen = [], [], [], []
     for _ in range(8):
@@ -221,10 +332,9 @@ def test_an_episode_reset_at_once_ends_in_its_own_last_observation():
     env = wrapped(AutoresetMode.SAME_STEP)
     taken = []
     judged = env._judged
-    env._judged = lambda rows: taken.append(rows) or judged(rows)
+    env._judged = lambda steps: taken.append(steps) or judged(steps)
     env.reset(seed=0)
-    for _ in range(4):
-        _, _, _, _, info = env.step(np.zeros(2, int))
+    info = [env.step(np.zeros(2, int))[4] for _ in range(4)][-1]
     assert [rows.next_observation[0, 0] for rows in taken] == [1, 2, 3, 1]
     assert [rows.observation[0, 0] for rows in taken] == [0, 1, 2, 0]
     assert info["extrinsic_return"].tolist() == [1.0, 1.0]

@@ -11,8 +11,10 @@ from scipy.special import digamma, gammaln
 from scipy.stats import norm
 
 from jensen import models
+from jensen.algorithms.mdp import MDP
 from jensen.control import explore
 from jensen.control.explore import Transitions
+from jensen.control.policies.tabular import sample_episodes
 from jensen.dist import DiagGaussian, kl_divergence
 from jensen.dist.conjugate import Dirichlet
 from jensen.errors import InputError
@@ -96,6 +98,99 @@ def test_rows_that_did_not_happen_teach_nothing_and_earn_nothing():
         masked, taught = (bonus.update(s, key=KEY).bonus(steps) for s in (half, first))
         np.testing.assert_allclose(masked, taught, rtol=1e-5)
         assert not np.asarray(bonus.bonus(half))[10:].any()
+
+
+def table_of_ends() -> tuple[Transitions, Transitions]:
+    """Steps of a world that often ends, as they are recorded and as plain codes; state 2 is never entered."""
+    moves = np.array([[[0.0, 0.5, 0.0]], [[0.0, 0.5, 0.0]], [[0.0, 0.0, 1.0]]])
+    mdp = MDP(*(jnp.asarray(part) for part in (moves, np.zeros((3, 1)), np.eye(3)[0])))
+    recorded = Transitions.of(sample_episodes(mdp, np.ones((3, 1)), 40, max_steps=30, seed=0))
+    return recorded, Transitions(*(np.asarray(part).astype(int).ravel() for part in recorded[:3]))
+
+
+def test_an_end_is_no_move_into_the_last_state():
+    """By counting: of the moves those to 0..2, of the ends none, in a compiled update too."""
+    recorded, codes = table_of_ends()
+    moves = np.zeros((3, 3))
+    on = codes.next_observation >= 0
+    assert 0 < on.sum() < len(on)
+    np.add.at(moves, (codes.observation[on], codes.next_observation[on]), 1)
+    belief = explore.DirichletGain(3, 1)
+    tables = explore.TableDisagreement(3, 1, members=2, key=KEY)
+    for steps in (recorded, codes):
+        for update in (belief.update, eqx.filter_jit(belief.update)):
+            np.testing.assert_allclose(update(steps, key=KEY).concentration[:, 0], 1 + moves)
+        more = (tables.update(steps, key=KEY).counts - tables.counts)[:, :, 0]
+        assert (np.abs(more[..., 2]) < 1e-5).all() and (more.sum((0, 1)) <= 2 * moves.sum(0) + 1e-4).all()
+        for bonus in (belief, tables):
+            np.testing.assert_array_equal(np.asarray(bonus.bonus(steps)) > 0, on)
+    # neither is a code past the last one; a code of its own is counted
+    past = codes._replace(next_observation=np.where(on, codes.next_observation, 3))
+    np.testing.assert_allclose(belief.update(past, key=KEY).concentration[:, 0], 1 + moves)
+    assert not np.asarray(belief.bonus(past))[~on].any()
+    named = explore.DirichletGain(3, 1, 4, outcome=lambda s, after: jnp.where(after < 0, 3, after))
+    assert float(named.update(codes, key=KEY).concentration[..., 3].sum()) == 3 + (~on).sum()
+
+
+def test_recorded_codes_in_one_column_are_read_as_codes():
+    recorded, codes = table_of_ends()
+    assert np.asarray(recorded.observation).dtype.kind == "f" and np.ndim(recorded.observation) == 2
+    counts = explore.Counts(3, 1)
+    np.testing.assert_array_equal(
+        counts.update(recorded, key=KEY).visits, counts.update(codes, key=KEY).visits
+    )
+    np.testing.assert_array_equal(counts.bonus(recorded), counts.bonus(codes))
+    with pytest.raises(
+        InputError, match=r"Counts: row 2 has state 0.5, which is no whole number; give codes"
+    ):
+        counts.update(Transitions(np.array([0, 1, 0.5]), np.zeros(3), np.zeros(3)), key=KEY)
+    with pytest.raises(InputError, match=r"states have shape \(2, 2\), .* wrap the bonus in Coded"):
+        counts.update(Transitions(np.zeros((2, 2)), np.zeros(2), np.zeros(2)), key=KEY)
+
+
+def test_a_compiled_table_writes_no_code_that_is_missing():
+    steps = Transitions(jnp.array([0, -1, 3]), jnp.array([0, 0, 1]), jnp.array([1, 1, 1]))
+    counts = eqx.filter_jit(lambda b, s: b.update(s, key=KEY))(explore.Counts(3, 2), steps)
+    assert counts.visits.tolist() == [[1, 0], [0, 0], [0, 0]]
+
+
+def test_frequencies_refuse_codes_outside_their_sizes_and_never_mix_them_up():
+    rho = explore.Empirical((3, 2))
+    pseudo = explore.PseudoCounts(rho, pairs)
+    bad = Transitions(jnp.array([0, 1]), jnp.array([0, 3]), jnp.array([1, 1]))
+    words = "Empirical: row 1 has in column 1 the code 3, but the table's are 0..1; make it larger, or"
+    for call in (lambda: pseudo.update(bad, key=KEY), lambda: pseudo.bonus(bad)):
+        with pytest.raises(InputError, match=words):
+            call()
+    with pytest.raises(InputError, match="row 0 has in column 0 the code -1"):
+        rho.learned(jnp.array([[-1.0, 0.0]]), jnp.ones(1), key=KEY)
+    # compiled, nothing can be refused: such rows are in no cell
+    rows = jnp.array([[0.0, 2.0], [-1.0, 0.0], [1.0, 1.0], [jnp.nan, 0.0]])
+    seen = eqx.filter_jit(lambda rho: rho.learned(rows, jnp.ones(4), key=KEY))(rho)
+    assert seen.counts[0].tolist() == [0, 0, 0, 1, 0, 0]
+    found = jax.vmap(seen.log_prob)(rows)
+    assert np.exp(found).tolist() == [0, 0, 1, 0]
+    assert float(seen.log_prob_after(rows[0])) == -np.inf
+
+
+def test_the_form_of_a_pseudo_count_is_the_densitys_and_knows_no_units():
+    """Rows in units ten times as small: ρ is above 1, and the bonus is as it was, without jumps."""
+    rows = np.random.default_rng(0).normal(size=(100, 1))
+    at, found = np.linspace(0, 3, 31)[:, None], []
+    for unit in (1.0, 0.1):
+        start = models.Gaussian.with_parameters(np.zeros(1), np.eye(1) * unit**2)
+        rho = explore.Refitted(start, memory=explore.Memory.empty(128, 1))
+        bonus = explore.PseudoCounts(rho, lambda o, a: o)
+        taught, asked = (
+            Transitions(*(jnp.asarray(unit * x, jnp.float32) for x in (v, v, v))) for v in (rows, at)
+        )
+        found.append(np.asarray(bonus.update(taught, key=KEY).bonus(asked)))
+    assert bonus.form == "gain"
+    np.testing.assert_allclose(found[1], found[0], rtol=0.02, atol=1e-3)
+    assert (np.abs(np.diff(found[1])) < 0.1).all()
+    assert explore.PseudoCounts(explore.Empirical((2,)), pairs).form == "probability"
+    assert explore.PseudoCounts(explore.Empirical((2,)), pairs, form="gain").form == "gain"
+    assert explore.PseudoCounts(rho, pairs, form="probability").form == "probability"
 
 
 def test_refitting_a_gaussian_gives_the_density_of_the_refit():

@@ -128,13 +128,65 @@ def test_a_network_and_linear_features_explain_as_much(world: MDP):
         assert found.nll - shown.nll(expert.policy) < 2e-3, name
 
 
-@pytest.mark.parametrize("temperature", [0.3, 2.0])
-def test_the_temperature_is_recovered(world: MDP, temperature: float):
-    expert = soft_control(world, temperature=temperature, discount=0.9)
-    shown = irl.exact_demonstrations(world, expert.policy, discount=0.9)
-    assert irl.infer_temperature(world, shown, discount=0.9, steps=200, key=KEY) == pytest.approx(
-        temperature, rel=0.02
+@pytest.mark.parametrize("temperature", [0.003, 0.1, 0.3, 1.0, 2.0])
+@pytest.mark.parametrize("way", WAYS)
+def test_the_temperature_is_recovered(world: MDP, way: dict, temperature: float):
+    expert = soft_control(world, temperature=temperature, **way)
+    shown = irl.exact_demonstrations(world, expert.policy, **way)
+    found = irl.infer_temperature(world, shown, key=KEY, **way)
+    assert found == pytest.approx(temperature, rel=2e-3)
+
+
+def one_step(odds: list[float]) -> tuple[MDP, irl.Demonstrations]:
+    world = MDP(jnp.zeros((1, 2, 1)), jnp.array([[0.0, 1.0]]), jnp.ones(1))
+    return world, irl.exact_demonstrations(world, np.array([odds]))
+
+
+def test_a_temperature_that_nothing_tells_says_so():
+    """Of one step with rewards 0 and 1 the odds are exp(1/τ)."""
+    world, shown = one_step([0.2, 0.8])
+    assert irl.infer_temperature(world, shown, key=KEY) == pytest.approx(1 / np.log(4), rel=1e-3)
+    for odds, words in ([0.5, 0.5], "the reward says nothing"), ([0.0, 1.0], "every temperature below"):
+        with pytest.warns(JensenWarning, match=f"infer_temperature: .*{words}"):
+            found = irl.infer_temperature(*one_step(odds), key=KEY)
+        assert found > 100 or found < 1e-3
+    with pytest.warns(JensenWarning, match="the search stopped after 1 steps"):
+        irl.infer_temperature(world, shown, steps=1, key=KEY)
+
+
+def test_a_prior_holds_a_temperature_that_demonstrations_would_send_to_zero():
+    """−log π of three actions that never err, 3 log(1 + exp(−1/τ)), and log² (2 τ)/2: rewards deviate by 1/2."""
+    world, _ = one_step([0.5, 0.5])
+    episodes = Episodes((np.zeros(2), np.zeros(2), np.zeros(2)), (np.ones(1, int),) * 3)
+    grid = np.linspace(-4, 2, 60_001)
+    wanted = np.exp(grid[(3 * np.log1p(np.exp(-np.exp(-grid))) + (grid + np.log(2)) ** 2 / 2).argmin()])
+    assert irl.infer_temperature(world, episodes, prior_scale=1.0, key=KEY) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_a_temperature_is_sought_where_values_are_finite():
+    """With γ = 1 and no horizon hot agents would rather go on for ever than end."""
+    world = random_problem(0, STATES, ACTIONS, ends=0.1)
+    world = world._replace(rewards=world.rewards - 2)
+    shown = irl.exact_demonstrations(world, soft_control(world, temperature=0.3).policy)
+    assert irl.infer_temperature(world, shown, key=KEY) == pytest.approx(0.3, rel=2e-3)
+    nowhere = MDP(
+        jnp.array([[[0.0, 1.0], [0.5, 0.0]]] * 2), jnp.array([[0.0, 1.0], [-np.inf] * 2]), np.eye(2)[0]
     )
+    with pytest.raises(
+        InputError, match="at no temperature does an agent of these rewards do what was shown"
+    ):
+        irl.infer_temperature(nowhere, ([np.array([0, 1])], [np.array([0])]), horizon=2, key=KEY)
+
+
+def test_in_float64_too(world: MDP):
+    """The world stays float32, the reward and its fit are float64."""
+    with jax.enable_x64(True):
+        for way in WAYS:
+            shown = irl.exact_demonstrations(world, np.full((STATES, ACTIONS), 1 / ACTIONS), **way)
+            agent = irl.SoftOptimal(world, irl.StateReward(STATES), **way)
+            with pytest.warns(JensenWarning, match="the reward says nothing"):
+                found = irl.infer(agent, shown, steps=2, key=jax.random.key(0))
+            assert found.rewards.dtype == np.float64
 
 
 def noted(world: MDP, policy: Any) -> str:
@@ -172,7 +224,7 @@ def line() -> MDP:
 @pytest.mark.parametrize(
     ("states", "actions", "words"),
     [
-        ([0, 1, 7], [0, 0], "episode 1, step 2: the observation is none of the 3 states"),
+        ([0, 1, 7], [0, 0], "episode 1, step 2: the observation is none of the 3 states, but .*7"),
         ([0, 1, 2], [0, 2], "episode 1, step 1: action 2 is none of the 2 actions"),
         ([1, 1, 2], [1, 0], "episode 1 starts in state 1, where the world never starts"),
         (
@@ -183,7 +235,7 @@ def line() -> MDP:
         (
             [0, 1, -1],
             [0, 0],
-            "episode 1, step 2: the observation is none of the 3 states, and the world does",
+            "episode 1, step 2: the observation is none of the 3 states, but .*-1.*, and the world does",
         ),
         ([0, 0, 0, 0, 0], [1, 1, 1, 1], "episode 1 has 4 steps, the horizon is 3"),
     ],
@@ -219,5 +271,12 @@ def test_options_that_make_no_agent(world: MDP):
         irl.infer(agent, shown, key=KEY)
     with pytest.raises(InputError, match="prior_scale is 0"):
         irl.infer(agent, shown, prior_scale=0.0, key=KEY)
+    with pytest.raises(InputError, match="infer_temperature: prior_scale is 0"):
+        irl.infer_temperature(world, shown, prior_scale=0.0, discount=0.8, key=KEY)
+    with pytest.raises(InputError, match="infer_temperature: steps is 0"):
+        irl.infer_temperature(world, shown, steps=0, discount=0.8, key=KEY)
+    timed = irl.SoftOptimal(world, irl.StateReward(STATES), horizon=4, discount=0.8)
+    with pytest.raises(InputError, match="exact ones without a horizon, the agent has 4 steps"):
+        irl.infer(timed, shown, key=KEY)
     with pytest.raises(InputError, match=r"states are whole numbers 0..4; row 1 has 5"):
         agent.check_data(Datum(np.zeros((2, 1)), np.array([[0.0], [5.0]])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,66 @@ def test_episodes_of_any_policy_estimate_it(world: MDP, exact: tuple):
         assert 600 < float(effective) < 6_000
 
 
+def test_steps_after_an_end_have_no_part(world: MDP):
+    """All trajectories of a world that ends a third of its steps: the gradient in the constant is of lengths."""
+    p, start = np.asarray(world.transitions, float) * 2 / 3, np.asarray(world.start, float)
+    seen, done, log_p = [], [], []
+    for length in range(1, HORIZON + 1):
+        for states, actions in trajectories(world, length):
+            if states[-1] == 0:  # the state after the last action counts once
+                moves = [p[states[t], actions[t], states[t + 1]] for t in range(length - 1)]
+                last = 1 / 3 if length < HORIZON else 1.0
+                log_p.append(np.log([start[states[0]], *moves, last]).sum())
+                seen.append(np.eye(STATES)[list(states)])
+                done.append(np.array(actions))
+    assert sum(
+        np.exp(each) / 2 ** len(acts) for each, acts in zip(log_p, done, strict=True)
+    ) == pytest.approx(1)
+    every = irl.Trajectories.of(Episodes(tuple(seen), tuple(done)), HORIZON)
+    ended = np.array([True, False])
+    shown = Episodes(
+        (np.eye(STATES)[[0, 0]], np.eye(STATES)[[0, 1, 2, 0]]), (np.zeros(1, int), np.zeros(3, int))
+    )
+    shown = irl.Trajectories.of(replace(shown, terminated=ended, truncated=~ended), HORIZON)
+    reward = irl.SeenReward(STATES, widths=(), key=KEY)
+    weights, constant = np.array([1.0, -0.5, 0.3]), 0.4
+    reward = eqx.tree_at(
+        lambda r: (r.net.layers[0].weight, r.net.layers[0].bias),
+        reward,
+        (jnp.asarray(weights, jnp.float32)[None], jnp.full(1, constant)),
+    )
+    log_q = (-np.array(log_p) - np.log(len(log_p))).astype(np.float32)
+
+    @eqx.filter_jit
+    @eqx.filter_value_and_grad
+    def climb(reward: Any) -> Any:
+        return irl.sampled_likelihood(reward, shown, every, log_q, temperature=TEMPERATURE).value
+
+    value, slope = climb(reward)
+    counts, lengths = np.array([rows[:-1].sum(0) for rows in seen]), np.array([len(acts) for acts in done])
+    each = np.exp(np.array(log_p) + (counts @ weights + constant * lengths) / TEMPERATURE)
+    share = each / each.sum()
+    own, own_length = np.array([1.0, 0.5, 0.5]), 2.0
+    bias = slope.net.layers[0].bias[0] * TEMPERATURE
+    np.testing.assert_allclose(bias, own_length - share @ lengths, atol=1e-4)
+    found = slope.net.layers[0].weight[0] * TEMPERATURE
+    np.testing.assert_allclose(found, own - share @ counts, atol=1e-4)
+    shown_return = (own @ weights + constant * own_length) / TEMPERATURE
+    assert float(value) == pytest.approx(shown_return - np.log(each.sum()), abs=1e-4)
+
+
 def test_episodes_of_any_length_are_filled_up_and_longer_ones_refused():
     episodes = Episodes((np.ones((3, 2)), np.ones((2, 2))), (np.array([1, 0]), np.array([1])))
     found = irl.Trajectories.of(episodes, 3)
     assert found.real.tolist() == [[1, 1, 0], [1, 0, 0]] and found.actions[0].tolist() == [1, 0, 0]
     with pytest.raises(InputError, match="episode 0 has 2 steps, the horizon is 1"):
         irl.Trajectories.of(episodes, 1)
+    ended = np.array([True, False])
+    cut = replace(episodes, terminated=ended, truncated=~ended)
+    assert irl.Trajectories.of(cut.take([0]), 3).real.tolist() == [[1, 1, 0]]
+    with pytest.raises(
+        InputError, match="episode 1 was cut off after 1 of 2 steps; record up to the horizon"
+    ):
+        irl.Trajectories.of(cut, 2)
     with pytest.raises(InputError, match="actions are vectors"):
         irl.Trajectories.of(Episodes((np.ones((3, 2)),), (np.ones((2, 1)),)), 3)

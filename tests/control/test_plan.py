@@ -284,7 +284,9 @@ def test_what_is_not_finite_is_avoided_or_said():
 def test_a_simulator_may_compute_in_float64():
     with jax.enable_x64():
         here = SeenWorld(Drift(), lambda o: o, 2)
-        policy = Planner(here, BOX, search=CEM(1, candidates=4, iterations=1, elites=2), key=jax.random.key(0))
+        policy = Planner(
+            here, BOX, search=CEM(1, candidates=4, iterations=1, elites=2), key=jax.random.key(0)
+        )
         assert np.isfinite(policy.select_action(np.zeros(2))).all()
         assert policy.plans is not None and policy.plans.value.dtype == np.float64
 

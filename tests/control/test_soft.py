@@ -38,6 +38,43 @@ def test_a_solved_problem_earns_what_its_episodes_earn(problem: MDP):
     np.testing.assert_allclose(drawn.lengths.mean(), found.occupancy.sum(), rtol=0.05)
 
 
+def test_a_policy_that_may_come_where_nothing_is_allowed_earns_minus_infinity():
+    """Action 0 leads by a fair chance to state 1, where nothing is allowed, or to 2, which pays 1 and ends."""
+    moves = np.zeros((3, 2, 3))
+    moves[0, 0, 1:] = 0.5
+    rewards = np.array([[0.0, 0.0], [-np.inf, -np.inf], [1.0, 1.0]])
+    world = MDP(moves, rewards, np.eye(3)[0])
+    hopes, knows = (
+        soft_control(world, temperature=1.0, horizon=2, posterior=p) for p in ("exact", "variational")
+    )
+    np.testing.assert_allclose(hopes.policy[0, 0], [np.e / (np.e + 1), 1 / (np.e + 1)], rtol=1e-6)
+    assert hopes.expected_return == -np.inf and knows.expected_return == 0.0
+    how = {"temperature": 1.0, "discount": 0.9}
+    assert soft_control(world, posterior="exact", **how).expected_return == -np.inf
+    assert soft_control(world, **how).expected_return == 0.0
+    # what comes after the last step is not looked at, and an end is no dead end
+    assert soft_control(world, temperature=1.0, horizon=1, posterior="exact").expected_return == 0.0
+    for start, wanted in ((np.eye(3)[1], -np.inf), (np.eye(3)[2], 1.0)):
+        for way in ({"horizon": 2}, {"discount": 0.9}):
+            placed = soft_control(world._replace(start=start), temperature=1.0, **way)
+            assert placed.expected_return == pytest.approx(wanted)
+    # a policy (S, A) over a horizon comes there only in time, and one that never goes there does not
+    ahead = np.eye(4)[np.minimum(np.arange(4) + 1, 3)][:, None]
+    line = MDP(ahead, np.array([[1.0], [1.0], [1.0], [-np.inf]]), np.eye(4)[0])
+    straight = np.array([[1.0], [1.0], [1.0], [0.0]])
+    assert [earned(line, straight, horizon=h) for h in (2, 3, 4)] == [2.0, 3.0, -np.inf]
+    absorbing = line._replace(rewards=np.ones((4, 1)))
+    assert earned(absorbing, np.ones((4, 1)), horizon=6) == 6.0
+
+
+def test_values_beyond_float32_are_refused_and_not_taken_for_forbidden():
+    world = MDP(np.ones((1, 2, 1)), np.full((1, 2), -3e37), np.ones(1))
+    assert soft_control(world, temperature=1.0, horizon=5).values[0, 0] == pytest.approx(-1.5e38)
+    for way in ({"horizon": 50}, {"discount": 0.98}):
+        with pytest.raises(InputError, match=r"values reach 1.5e\+39, more than float32 holds"):
+            soft_control(world, temperature=1.0, **way)
+
+
 def test_one_table_a_step_acts_step_by_step():
     tables = np.stack([np.eye(3), np.eye(3)[::-1]])
     policy = TabularPolicy(tables)

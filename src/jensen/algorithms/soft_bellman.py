@@ -89,7 +89,7 @@ def optimistic(mdp: MDP, values: Float[Array, "s"], temperature: float | Scalar)
     best = jnp.where(possible, values, -jnp.inf).max(-1)
     top = jax.lax.stop_gradient(jnp.maximum(best, jnp.where(over > 0, 0.0, -jnp.inf)))
     top = jnp.where(jnp.isfinite(top), top, 0.0)
-    heat, warm = _heat(temperature)
+    heat, warm = _heat(temperature, values)
     # what is impossible is taken out before the exponential: an infinite power of it would still be NaN
     rise = _in_heat(jnp.where(possible, values - top[..., None], -jnp.inf), heat)
     weight = jnp.where(warm, mdp.transitions * jnp.exp(rise), mdp.transitions * (rise == 0))
@@ -112,7 +112,7 @@ def choose(action_values: Float[Array, "*t s a"], temperature: float | Scalar) -
         >>> [round(v, 4) for v in choose(q, 0.5).values.tolist()], choose(q, 0.0).policy.tolist()
         ([1.0635], [[0.0, 1.0]])
     """
-    heat, warm = _heat(temperature)
+    heat, warm = _heat(temperature, action_values)
     best = action_values.max(-1, keepdims=True)
     top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(best), best, 0.0))
     scaled = _in_heat(action_values - top, heat)
@@ -122,7 +122,8 @@ def choose(action_values: Float[Array, "*t s a"], temperature: float | Scalar) -
     finite = jnp.isfinite(total)
     softly = jnp.where(finite, scaled - jnp.where(finite, total, 0.0), -jnp.inf)
     equals = (action_values == best) & jnp.isfinite(best)
-    firmly = jnp.where(equals, -jnp.log(jnp.maximum(equals.sum(-1, keepdims=True), 1)), -jnp.inf)
+    ties = jnp.maximum(equals.sum(-1, keepdims=True, dtype=scaled.dtype), 1.0)
+    firmly = jnp.where(equals, -jnp.log(ties), -jnp.inf)
     return Soft(values[..., 0], action_values, jnp.where(warm, softly, firmly))
 
 
@@ -155,6 +156,7 @@ def backward(
         discount: γ.
         outlook: ``expected`` for the variational posterior, ``optimistic`` for the exact one.
     """
+    mdp, temperature, discount = _in_one_type(mdp, temperature, discount)
 
     def step(values: Array, _: None) -> tuple[Array, Soft]:
         soft = backup(mdp, values, temperature=temperature, discount=discount, outlook=outlook)
@@ -187,6 +189,7 @@ def solve(
         outlook: ``expected`` or ``optimistic``.
         max_steps: Where it stops at the latest.
     """
+    mdp, temperature, discount = _in_one_type(mdp, temperature, discount)
     held = jax.lax.stop_gradient((mdp, temperature, discount))
 
     def goes_on(carry: tuple[Array, Array, Array]) -> Array:
@@ -196,7 +199,7 @@ def solve(
     def step(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         return *_newton(*held, outlook, carry[0]), carry[2] + 1
 
-    begin = (jnp.zeros_like(mdp.start), jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
+    begin = (jnp.zeros_like(mdp.start), jnp.full_like(mdp.start, jnp.inf, shape=()), jnp.zeros((), jnp.int32))
     values, _, _ = jax.lax.while_loop(goes_on, step, begin)
     # one more step, through which derivatives go
     values, _ = _newton(mdp, temperature, discount, outlook, values)
@@ -238,7 +241,7 @@ def duration(
     alive, solved = jnp.isfinite(soft.values), (soft.values < jnp.inf).all()
     kernel = outlook(mdp, soft.values, temperature).kernel
     moves = discount * jnp.einsum("sa,sat->st", soft.policy, kernel) * alive
-    steps = jnp.linalg.solve(jnp.eye(mdp.num_states) - moves, alive.astype(moves.dtype))
+    steps = jnp.linalg.solve(jnp.eye(mdp.num_states, dtype=moves.dtype) - moves, alive.astype(moves.dtype))
     return jnp.where(solved & (steps >= 0).all(), steps.max(), jnp.nan)
 
 
@@ -252,7 +255,7 @@ def _newton(
     lost = soft.values == -jnp.inf
     error = jnp.where(lost, 0.0, soft.values - jnp.where(jnp.isfinite(held), held, 0.0))
     moves = jnp.einsum("sa,sat->st", soft.policy, ahead.kernel)
-    system = jax.lax.stop_gradient(jnp.eye(mdp.num_states) - discount * moves)
+    system = jax.lax.stop_gradient(jnp.eye(mdp.num_states, dtype=moves.dtype) - discount * moves)
     new = jnp.where(lost, -jnp.inf, held + jnp.linalg.solve(system, error))
     fell = lost & jnp.isfinite(held)
     return new, jnp.where(fell, jnp.inf, jnp.abs(jax.lax.stop_gradient(error))).max()
@@ -269,8 +272,20 @@ def _in_heat(gaps: Array, heat: Scalar) -> Array:
     return jnp.where(there, jnp.where(there, gaps, 0.0) / heat, -jnp.inf)
 
 
-def _heat(temperature: float | Scalar) -> tuple[Scalar, Array]:
+def _heat(temperature: float | Scalar, values: Array) -> tuple[Scalar, Array]:
     """Return τ, or 1 where it is 0, and whether it is not: what divides by τ stays finite."""
-    given = jnp.asarray(temperature, jnp.result_type(float))
+    given = jnp.asarray(temperature, jnp.result_type(values, jnp.float32))
     warm = given > 0
     return jnp.where(warm, given, 1.0), warm
+
+
+def _in_one_type(
+    mdp: MDP, temperature: float | Scalar, discount: float | Scalar
+) -> tuple[MDP, Scalar, Scalar]:
+    """Return all in the widest of the problem's types: a loop must give back the type it was given."""
+    kind = jnp.result_type(*mdp, jnp.float32)
+    return (
+        MDP(*(jnp.asarray(part, kind) for part in mdp)),
+        jnp.asarray(temperature, kind),
+        jnp.asarray(discount, kind),
+    )

@@ -67,7 +67,7 @@ def expected(problem: LinearQuadratic, curvature: Array, temperature: Any) -> tu
 
 def optimistic(problem: LinearQuadratic, curvature: Array, temperature: Any) -> tuple[Array, Scalar]:
     """Value noise by τ log E exp(V/τ): the exact posterior; τ > 0."""
-    spread = jnp.eye(len(curvature)) + problem.noise @ curvature / temperature
+    spread = jnp.eye(len(curvature), dtype=curvature.dtype) + problem.noise @ curvature / temperature
     softer = jnp.linalg.solve(spread.T, curvature.T).T
     return (softer + softer.T) / 2, -temperature * jnp.linalg.slogdet(spread)[1] / 2
 
@@ -95,8 +95,11 @@ def backward(
         >>> found.gain.item(), found.covariance.item()
         (0.5, 0.25)
     """
+    # a loop must give back the type it was given
+    kind = jnp.result_type(*problem, jnp.float32)
+    problem = LinearQuadratic(*(jnp.asarray(part, kind) for part in problem))
+    heat, discount = jnp.asarray(temperature, kind), jnp.asarray(discount, kind)
     a, b, _, c, r = problem
-    heat = jnp.asarray(temperature, jnp.result_type(float))
 
     def step(after: tuple[Array, Scalar], _: None) -> tuple[tuple[Array, Scalar], GaussianPolicy]:
         curvature, offset = after
@@ -113,5 +116,5 @@ def backward(
         policy = GaussianPolicy(gain, heat * jnp.linalg.inv(q), before, offset)
         return (before, offset), policy
 
-    end = (problem.state_cost, jnp.zeros((), problem.state_cost.dtype))
+    end = (c, jnp.zeros((), kind))
     return jax.lax.scan(step, end, None, length=horizon, reverse=True)[1]

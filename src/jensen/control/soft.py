@@ -118,7 +118,7 @@ def soft_control(
 
     Raises:
         InputError: No problem (which entry), a negative temperature, a horizon of zero, γ outside [0, 1], an
-            unknown posterior, or values that are not finite.
+            unknown posterior, or values that are not finite, or too large for float32.
 
     Example:
         >>> import jax.numpy as jnp
@@ -143,12 +143,13 @@ def soft_control(
     with jax.enable_x64(True):
         soft, error, steps = _solved(tables.exact_rows(mdp), temperature, discount, horizon, posterior)
         soft = jax.tree.map(np.asarray, soft)
-    soft = jax.tree.map(jnp.asarray, soft)
     if not (float(error) < _UNSOLVED and (discount < 1 or float(steps) < _ENDLESS)):
         raise InputError(
             f"soft_control: no finite values at temperature {temperature:g} and discount {discount:g}: going "
             "on earns more entropy than ending; lower either, or give horizon="
         )
+    _check_size(soft)
+    soft = jax.tree.map(jnp.asarray, soft)
     return SoftControl(problem, soft, float(temperature), float(discount), horizon, posterior)
 
 
@@ -164,6 +165,17 @@ def check_control(temperature: float, horizon: int | None, discount: float) -> N
         raise InputError(f"horizon is {horizon}; it must be at least 1 step, or None for no horizon")
     if not 0 <= discount <= 1:
         raise InputError(f"discount is {discount}; it must lie in [0, 1]")
+
+
+def _check_size(soft: Soft) -> None:
+    """Refuse finite values that the type in use would take for infinite, and so for what is forbidden."""
+    kind = jnp.finfo(jnp.result_type(float))
+    size = max(np.abs(part[np.isfinite(part)]).max(initial=0.0) for part in (soft.values, soft.action_values))
+    if size > kind.max:
+        raise InputError(
+            f"soft_control: values reach {size:.2g}, more than {kind.dtype} holds ({float(kind.max):.2g}); "
+            "divide rewards and temperature by a number"
+        )
 
 
 def visited(
@@ -204,6 +216,9 @@ def visited(
 def earned(mdp: MDP, policy: Any, *, discount: float = 1.0, horizon: int | None = None) -> float:
     """Return the expected return of a policy from the start, in the rewards' units.
 
+    It is −∞ where the policy may come, before the horizon, to a state in which it has no action: a row of
+    zeros, as where nothing is allowed. An episode that has ended, or stays where it is, is no such dead end.
+
     Args:
         mdp: The problem, with the rewards to count.
         policy: As in ``visited``.
@@ -214,8 +229,26 @@ def earned(mdp: MDP, policy: Any, *, discount: float = 1.0, horizon: int | None 
         InputError: As ``visited``.
     """
     visits = visited(mdp, policy, discount=discount, horizon=horizon)
+    if _stranded(mdp, np.asarray(policy), horizon if discount > 0 else 1):
+        return -math.inf
     rewards = np.asarray(mdp.rewards, np.float64)
     return float((visits * np.where(visits > 0, rewards, 0.0)).sum())
+
+
+def _stranded(mdp: MDP, policy: np.ndarray, horizon: int | None) -> bool:
+    """Return whether a policy can come, within the horizon, to a state where its row is empty."""
+    taken = policy > 0
+    if taken.any(-1).all():
+        return False
+    if taken.ndim == 2:  # what can be reached at all is reached in fewer steps than there are states
+        longest = mdp.num_states if horizon is None else min(horizon, mdp.num_states)
+        taken = np.broadcast_to(taken, (longest, *taken.shape))
+    possible, there = np.asarray(mdp.transitions) > 0, np.asarray(mdp.start) > 0
+    for now in taken[:horizon]:
+        if (there & ~now.any(-1)).any():
+            return True
+        there = (possible[there] & now[there][..., None]).any((0, 1))
+    return False
 
 
 @partial(jax.jit, static_argnames=("horizon", "posterior"))

@@ -52,7 +52,7 @@ class Counts(Foresees):
         """Return the same for every transition."""
         state, action, _ = transitions.codes("Counts", *self.visits.shape)
         worth = jax.vmap(self.ahead)(state, action)
-        return worth * transitions.happened
+        return transitions.earned(worth)
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> Counts:
         """Count."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jensen.control.explore.online import Memory, Online
+from jensen.control.explore.transitions import check_codes
 from jensen.core import Datum, HasExpectationMaximization
 from jensen.errors import InputError, at_least, positive
 from jensen.nets import trainable
@@ -18,7 +19,14 @@ from jensen.typing import Array, Float, PRNGKey, PyTree, Scalar
 
 
 class AbstractOnlineDensity(eqx.Module):
-    """A density model of rows that learns as they come."""
+    """A density model of rows that learns as they come.
+
+    Attributes:
+        form: The form of the pseudo-count that fits it, see `PseudoCounts`: "probability" of masses; "gain",
+            which fits all where ρ is small, of densities over real numbers.
+    """
+
+    form: ClassVar[str] = "gain"
 
     @abstractmethod
     def log_prob(self, x: Float[Array, "d"]) -> Scalar:
@@ -34,6 +42,9 @@ class AbstractOnlineDensity(eqx.Module):
     ) -> AbstractOnlineDensity:
         """Return the density that has seen rows too, those of weight 0 left out."""
 
+    def check(self, x: Float[Array, "n d"], weight: Float[Array, "n"]) -> None:
+        """Refuse rows of positive weight that cannot be read; by default none."""
+
 
 class Empirical(AbstractOnlineDensity):
     """Frequencies of combinations of codes.
@@ -42,7 +53,8 @@ class Empirical(AbstractOnlineDensity):
     the empirical density, whose pseudo-count is the count; smaller groups generalize.
 
     Args:
-        sizes: How many codes 0..K−1 each column has.
+        sizes: How many codes 0..K−1 each column has. In compiled functions, where nothing can be refused,
+            rows with other codes have probability 0 and are not counted.
         groups: Columns counted together; by default all of them.
         prior: Added to each count beforehand; 0 is the plain frequency.
 
@@ -56,6 +68,7 @@ class Empirical(AbstractOnlineDensity):
         0.75
     """
 
+    form: ClassVar[str] = "probability"
     counts: tuple[Float[Array, "k"], ...]
     sizes: tuple[int, ...]
     groups: tuple[tuple[int, ...], ...]
@@ -86,26 +99,43 @@ class Empirical(AbstractOnlineDensity):
         return self._log_prob(x, 1.0)
 
     def learned(self, x: Float[Array, "n d"], weight: Float[Array, "n"], *, key: PRNGKey) -> Empirical:
-        """Count."""
+        """Count.
+
+        Raises:
+            InputError: Codes outside a column's.
+        """
+        self.check(x, weight)
         places = jax.vmap(self._places)(x)
         counts = tuple(count.at[place].add(weight) for count, place in zip(self.counts, places, strict=True))
         return eqx.tree_at(lambda rho: rho.counts, self, counts)
 
+    def check(self, x: Float[Array, "n d"], weight: Float[Array, "n"]) -> None:
+        """Refuse codes outside a column's, in rows of positive weight.
+
+        Raises:
+            InputError: Which row and column.
+        """
+        for column, size in enumerate(self.sizes):
+            codes = jnp.where(weight > 0, x[:, column], 0)
+            check_codes("Empirical", f"in column {column} the code", codes, size)
+
     def _log_prob(self, x: Float[Array, "d"], more: float) -> Scalar:
-        parts = [
-            _log_share(count[place] + more, jnp.maximum(count.sum() - count[place], 0.0))
-            for count, place in zip(self.counts, self._places(x), strict=True)
-        ]
+        parts = []
+        for count, place in zip(self.counts, self._places(x), strict=True):
+            share = _log_share(count[place] + more, jnp.maximum(count.sum() - count[place], 0.0))
+            parts.append(jnp.where(place < len(count), share, -jnp.inf))
         return jnp.stack(parts).sum()
 
     def _places(self, x: Float[Array, "d"]) -> tuple[Array, ...]:
+        """Return each group's cell; one past the last, which is never written, where a code has none."""
         codes = x.astype(jnp.int32)
         places = []
-        for group in self.groups:
-            place = jnp.zeros((), jnp.int32)
+        for group, count in zip(self.groups, self.counts, strict=True):
+            place, inside = jnp.zeros((), jnp.int32), jnp.array(True)
             for column in group:
                 place = place * self.sizes[column] + codes[column]
-            places.append(place)
+                inside &= (x[column] >= 0) & (x[column] < self.sizes[column])
+            places.append(jnp.where(inside, place, len(count)))
         return tuple(places)
 
 

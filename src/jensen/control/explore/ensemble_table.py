@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
-from jensen.control.explore.gain import check_outcomes, next_state
+from jensen.control.explore.gain import check_outcomes, next_state, place_of
 from jensen.control.explore.transitions import Foresees, Transitions
 from jensen.errors import at_least, check_key, positive
 from jensen.typing import Array, Float, PRNGKey, Scalar, Shaped
@@ -17,7 +18,8 @@ class TableDisagreement(Foresees):
     """Variance over M tables of p(outcome | s, a), summed over outcomes; states and actions are codes.
 
     Tables start at random beliefs of their own, worth ``prior`` visits, and each counts about half of the
-    transitions: they agree where much was seen, and nowhere else.
+    transitions: they agree where much was seen, and nowhere else. An outcome outside 0..K−1, like the −1
+    shown after an end, earns nothing and is not counted.
 
     Args:
         num_states: S.
@@ -65,15 +67,19 @@ class TableDisagreement(Foresees):
         return (rows / rows.sum(-1, keepdims=True)).var(0).sum()
 
     def bonus(self, transitions: Transitions) -> Float[Array, "n"]:
-        """Return the same for every transition."""
-        state, action, _ = transitions.codes("TableDisagreement", *self.counts.shape[1:3])
-        worth = jax.vmap(self.ahead)(state, action)
-        return worth * transitions.happened
+        """Return the same for every transition, 0 of an outcome outside 0..K−1."""
+        seen, action, place = self._places(transitions)
+        worth = jax.vmap(self.ahead)(seen, action)
+        return transitions.earned(jnp.where(place < self.counts.shape[3], worth, 0.0))
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> TableDisagreement:
         """Let each table count its half."""
-        seen, action, after = transitions.codes("TableDisagreement", *self.counts.shape[1:3])
-        where = (seen, action, jax.vmap(self.outcome)(seen, after))
-        weight = transitions.happened * jax.random.bernoulli(key, 0.5, (len(self.counts), len(seen)))
+        where = self._places(transitions)
+        weight = transitions.happened * jax.random.bernoulli(key, 0.5, (len(self.counts), len(where[0])))
         counts = jax.vmap(lambda table, weight: table.at[where].add(weight))(self.counts, weight)
         return eqx.tree_at(lambda b: b.counts, self, counts)
+
+    def _places(self, transitions: Transitions) -> tuple[Array, Array, Array]:
+        """Return states, actions and outcomes."""
+        seen, action, after = transitions.codes("TableDisagreement", *self.counts.shape[1:3])
+        return seen, action, place_of(jax.vmap(self.outcome)(seen, after), self.counts.shape[3])

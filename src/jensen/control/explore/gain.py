@@ -33,7 +33,7 @@ class InformationGain(Foresees):
     def bonus(self, transitions: Transitions) -> Float[Array, "n"]:
         """Return the gain of each."""
         seen, action, after = (jnp.asarray(part) for part in transitions[:3])
-        return jax.vmap(self.gain)(seen, action, after) * transitions.happened
+        return transitions.earned(jax.vmap(self.gain)(seen, action, after))
 
 
 def dirichlet_gain(concentration: Float[Array, "k"], outcome: Int[Array, ""]) -> Scalar:
@@ -49,6 +49,9 @@ def dirichlet_information(concentration: Float[Array, "k"]) -> Scalar:
 
 class DirichletGain(InformationGain):
     """Gain of a Dirichlet belief about every (s, a)'s next outcome; states and actions are codes.
+
+    An outcome outside 0..K−1, like the −1 shown after an end, is worth nothing and is not counted; to have
+    ends counted, let ``outcome`` give them a code of their own.
 
     Args:
         num_states: S.
@@ -86,17 +89,25 @@ class DirichletGain(InformationGain):
         self.outcome = next_state if outcome is None else outcome
 
     def gain(self, observation: Shaped[Array, ""], action: Shaped[Array, ""], after: Array) -> Scalar:
-        """Return ``dirichlet_gain`` of the belief about (s, a)."""
-        return dirichlet_gain(self.concentration[observation, action], self.outcome(observation, after))
+        """Return ``dirichlet_gain`` of the belief about (s, a); 0 of an outcome outside 0..K−1."""
+        belief = self.concentration[observation, action]
+        place = place_of(self.outcome(observation, after), len(belief))
+        return jnp.where(place < len(belief), dirichlet_gain(belief, place), 0.0)
 
     def ahead(self, observation: Shaped[Array, ""], action: Shaped[Array, ""]) -> Scalar:
         """Return ``dirichlet_information`` of the belief about (s, a)."""
         return dirichlet_information(self.concentration[observation, action])
 
+    def bonus(self, transitions: Transitions) -> Float[Array, "n"]:
+        """Return the gain of each."""
+        codes = transitions.codes("DirichletGain", *self.concentration.shape[:2])
+        return transitions.earned(jax.vmap(self.gain)(*codes))
+
     def update(self, transitions: Transitions, *, key: PRNGKey) -> DirichletGain:
         """Count outcomes."""
         seen, action, after = transitions.codes("DirichletGain", *self.concentration.shape[:2])
-        where = (seen, action, jax.vmap(self.outcome)(seen, after))
+        place = place_of(jax.vmap(self.outcome)(seen, after), self.concentration.shape[2])
+        where = (seen, action, place)
         counted = self.concentration.at[where].add(transitions.happened)
         return eqx.tree_at(lambda b: b.concentration, self, counted)
 
@@ -172,10 +183,11 @@ class LinearGain(InformationGain):
         return 0.5 * self.white.shape[1] * jnp.log1p(white @ white)
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> LinearGain:
-        """Fold the rows in."""
+        """Fold the rows in, those that are finite."""
         seen, action, after = (jnp.asarray(part, jnp.float32) for part in transitions[:3])
-        each = jnp.sqrt(transitions.happened)[:, None]
-        rows = each * jnp.concatenate([jax.vmap(self.features)(seen, action), after], 1)
+        rows = jnp.concatenate([jax.vmap(self.features)(seen, action), after], 1)
+        kept = (transitions.happened > 0) & jnp.isfinite(rows).all(1)
+        rows = jnp.where(kept[:, None], jnp.sqrt(transitions.happened)[:, None] * rows, 0.0)
         below = jnp.zeros((self.white.shape[1], rows.shape[1]))  # at least as many rows as columns
         upper = qr(jnp.concatenate([jnp.concatenate([self.root, self.white], 1), rows, below]))[1]
         size = len(self.root)
@@ -203,6 +215,11 @@ def _above_log(x: Scalar) -> Scalar:
 def next_state(state: Any, after: Any) -> Any:
     """Return the next state: the outcome where nobody names another."""
     return after
+
+
+def place_of(outcome: Int[Array, "*n"], num: int) -> Int[Array, "*n"]:
+    """Return where outcomes are counted; ``num`` or more, where JAX writes nothing, if outside 0..num−1."""
+    return jnp.where(outcome < 0, num, outcome)
 
 
 def check_outcomes(who: str, num_outcomes: int | None, outcome: Any) -> None:

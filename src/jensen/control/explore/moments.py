@@ -32,10 +32,13 @@ class Moments(eqx.Module):
         return cls(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(()))
 
     def updated(self, rows: Float[Array, "n *d"], weight: Float[Array, "n"]) -> Moments:
-        """Return the moments with rows of weight 1 added, those of weight 0 left out."""
+        """Return the moments with rows of weight 1 added; of weight 0, or not finite, they are left out."""
+        real = (weight > 0) & jnp.isfinite(rows).all(tuple(range(1, rows.ndim)))
+        weight = jnp.where(real, weight, 0.0)
         more = weight.sum()
         safe = jnp.maximum(more, 1.0)
         w = weight.reshape(-1, *[1] * self.mean.ndim)
+        rows = jnp.where(w > 0, rows, 0.0)
         mean = (w * rows).sum(0) / safe
         spread = (w * (rows - mean) ** 2).sum(0)
         total = self.count + more

@@ -50,12 +50,12 @@ class Memory(eqx.Module):
         return jnp.minimum(self.count, self.capacity)
 
     def pushed(self, x: Float[Array, "n d"], cond: Float[Array, "n e"], weight: Float[Array, "n"]) -> Memory:
-        """Return the memory with the rows of positive weight."""
+        """Return the memory with the rows of positive weight, those that are finite."""
         if len(x) > self.capacity:
             raise InputError(
                 f"Memory: {len(x)} rows at once do not fit into {self.capacity}; give a larger memory"
             )
-        real = weight > 0
+        real = (weight > 0) & jnp.isfinite(x).all(1) & jnp.isfinite(cond).all(1)
         place = (self.count + jnp.cumsum(real) - 1) % self.capacity
         place = jnp.where(real, place, self.capacity)  # out of range: dropped
         return Memory(

@@ -102,7 +102,7 @@ class Disagreement(Foresees):
     def bonus(self, transitions: Transitions) -> Float[Array, "n"]:
         """Return the same for every transition."""
         seen, action = (flat_rows(part) for part in transitions[:2])
-        return jax.vmap(self.ahead)(seen, action) * transitions.happened
+        return transitions.earned(jax.vmap(self.ahead)(seen, action))
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> Disagreement:
         """Let all members learn."""
@@ -146,7 +146,7 @@ class PredictionError(AbstractBonus):
         seen, action, after = (flat_rows(part) for part in transitions[:3])
         cond = jax.vmap(affine)(seen, action)
         mean = jax.vmap(lambda row: self.online.inference.model.law(row).mean)(cond)
-        return ((after - seen - mean) ** 2).mean(-1) * transitions.happened
+        return transitions.earned(((after - seen - mean) ** 2).mean(-1))
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> PredictionError:
         """Let the network learn."""
@@ -204,7 +204,7 @@ class RandomNetworkDistillation(AbstractBonus):
         """Return the squared error of each, averaged over outputs."""
         x = self._entered(flat_rows(transitions.next_observation))
         found = jax.vmap(lambda row: self.online.inference.model.law(row).mean)(x)
-        return ((jax.vmap(self.target)(x) - found) ** 2).mean(-1) * transitions.happened
+        return transitions.earned(((jax.vmap(self.target)(x) - found) ** 2).mean(-1))
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> RandomNetworkDistillation:
         """Let f̂ learn."""

@@ -54,7 +54,8 @@ class PseudoCounts(Foresees):
             inference, its bound).
         features: (o, a) to the row (D,) whose density is modelled.
         form: ``"probability"``: N̂ = ρ (1 − ρ')/(ρ' − ρ), for masses. ``"gain"``: 1/(ρ'/ρ − 1), for densities
-            of real rows, where ρ has units.
+            of real rows, where ρ has units. None takes what the density says: the first of ``Empirical``, the
+            second of models, whose rows may be real.
         exponent: Of the count.
 
     Raises:
@@ -82,9 +83,10 @@ class PseudoCounts(Foresees):
         density: AbstractOnlineDensity,
         features: Callable[[Array, Array], Array],
         *,
-        form: str = "probability",
+        form: str | None = None,
         exponent: float = 0.5,
     ):
+        form = density.form if form is None else form
         if form not in FORMS:
             raise InputError(f"PseudoCounts: form {form!r} is unknown{nearest(form, FORMS)}")
         positive("PseudoCounts", exponent=exponent)
@@ -92,9 +94,7 @@ class PseudoCounts(Foresees):
 
     def count(self, observation: Shaped[Array, "*s"], action: Shaped[Array, "*a"]) -> Scalar:
         """Return N̂."""
-        x = self.features(observation, action)
-        count = pseudo_count if self.form == "probability" else gain_count
-        return count(self.density.log_prob(x), self.density.log_prob_after(x))
+        return self._count(self.features(observation, action))
 
     def ahead(self, observation: Shaped[Array, "*s"], action: Shaped[Array, "*a"]) -> Scalar:
         """Return (N̂ + 1)^−exponent."""
@@ -102,13 +102,22 @@ class PseudoCounts(Foresees):
 
     def bonus(self, transitions: Transitions) -> Float[Array, "n"]:
         """Return the same for every transition."""
-        worth = jax.vmap(self.ahead)(jnp.asarray(transitions.observation), jnp.asarray(transitions.action))
-        return worth * transitions.happened
+        x = self._rows(transitions)
+        self.density.check(x, transitions.happened)
+        return transitions.earned((jax.vmap(self._count)(x) + 1) ** -self.exponent)
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> PseudoCounts:
         """Let the density learn."""
+        learned = self.density.learned(self._rows(transitions), transitions.happened, key=key)
+        return eqx.tree_at(lambda b: b.density, self, learned)
+
+    def _rows(self, transitions: Transitions) -> Float[Array, "n d"]:
         x = jax.vmap(self.features)(jnp.asarray(transitions.observation), jnp.asarray(transitions.action))
-        return eqx.tree_at(lambda b: b.density, self, self.density.learned(x, transitions.happened, key=key))
+        return jnp.where((transitions.happened > 0)[:, None], x, 0)
+
+    def _count(self, x: Float[Array, "d"]) -> Scalar:
+        count = pseudo_count if self.form == "probability" else gain_count
+        return count(self.density.log_prob(x), self.density.log_prob_after(x))
 
 
 def _over_gain(numerator: Scalar, log_before: Scalar, log_after: Scalar) -> Scalar:

@@ -253,7 +253,7 @@ def learn(
         q = _replayed(learner, q, path, earned, _drawn_to(learner, bonus, path.seen_after, world.acts()))
         visits = visits.at[path.code, path.action].add(path.alive.astype(jnp.int32))
         covered = (visits.sum(-1) > 0).sum()
-        facts = (path.reward @ path.alive, covered, earned.sum())
+        facts = (jnp.where(path.alive > 0, path.reward, 0.0) @ path.alive, covered, earned.sum())
         return (q, visits, eqx.filter(bonus, eqx.is_array)), facts
 
     (q, visits, arrays), facts = jax.lax.scan(episode, (q, visits, arrays), jax.random.split(key, episodes))
@@ -307,9 +307,10 @@ def _replayed(
 
     def step(q: Array, given: tuple[_Path, Array, Array]) -> tuple[Array, None]:
         row, earned, drawn = given
-        follows = (q[row.after] + drawn).max()
+        # what is seen at an end or behind it may be anything
+        follows = jnp.where(row.continues > 0, (q[row.after] + drawn).max(), 0.0)
         target = row.reward + learner.bonus * earned + learner.discount * row.continues * follows
-        gap = target - q[row.code, row.action]
+        gap = jnp.where(row.alive > 0, target - q[row.code, row.action], 0.0)
         return q.at[row.code, row.action].add(row.alive * learner.learning_rate * gap), None
 
     return jax.lax.scan(step, q, (path, earned, drawn), reverse=True)[0]

@@ -16,6 +16,8 @@ from jensen.datasets import Episodes
 from jensen.errors import InputError
 from jensen.typing import Array, Bool, Float, Int, PRNGKey, Scalar, Shaped
 
+PARTS = ("state", "action", "next state")
+
 
 class Transitions(NamedTuple):
     """N steps (o_t, a_t, o_{t+1}).
@@ -25,7 +27,7 @@ class Transitions(NamedTuple):
         action: a_t: vectors (N, A), of a Discrete space a one-hot row each, or codes (N,).
         next_observation: o_{t+1}, as ``observation``.
         weight: (N,), 1 for steps that happened and 0 for rows that only fill the array: they teach nothing
-            and earn nothing. ``None`` where all happened.
+            and earn nothing, NaN or not. ``None`` where all happened.
     """
 
     observation: Shaped[Any, "n *s"]
@@ -60,34 +62,39 @@ class Transitions(NamedTuple):
         return cls(seen, actions, after)
 
     def codes(self, who: str, num_states: int, num_actions: int) -> tuple[Array, Array, Array]:
-        """Return o_t, a_t and o_{t+1} of a table's steps as arrays.
+        """Return o_t, a_t and o_{t+1} of a table's steps as integers, (N,) each; 0 in rows of weight 0.
 
-        Inside of a compiled function nothing can be refused: there JAX reads the last row in place of one
+        They may come as whole numbers of any type, (N,) or in one column (N, 1), as ``of`` gives them.
+        Inside of a compiled function no number can be refused: there JAX reads the last row in place of one
         that is missing, and writes none.
 
         Args:
             who: Names the reader in errors.
-            num_states: S; o_{t+1} may be any code, where the episode ended there.
+            num_states: S; o_{t+1} may be any code, −1 say, where the episode ended there.
             num_actions: A.
 
         Raises:
-            InputError: Codes outside 0..S−1 or 0..A−1 of a step that happened: which row.
+            InputError: More than one column, or in a step that happened no whole number, or codes outside
+                0..S−1 or 0..A−1: which row.
         """
-        seen, action, after = self[:3]
-        parts = jnp.asarray(seen), jnp.asarray(action), jnp.asarray(after)
-        if any(isinstance(part, Tracer) for part in (*parts, self.weight)):
-            return parts
-        real = np.ones(len(parts[0]), bool) if self.weight is None else np.asarray(self.weight) != 0
-        for name, part, num in (("state", parts[0], num_states), ("action", parts[1], num_actions)):
-            codes = np.asarray(part)
-            wrong = ((codes < 0) | (codes >= num)) & real
-            if wrong.any():
-                row = int(wrong.argmax())
+        real, found = self.happened > 0, []
+        for name, part, num in zip(PARTS, self[:3], (num_states, num_actions, None), strict=True):
+            part = jnp.asarray(part)
+            if part.shape not in ((len(real),), (len(real), 1)):
                 raise InputError(
-                    f"{who}: row {row} has {name} {codes[row]}, but the table's are 0..{num - 1}; make it "
-                    "larger, or correct the codes"
+                    f"{who}: {name}s have shape {part.shape}, but a table reads one code a row; wrap the "
+                    "bonus in Coded"
                 )
-        return parts
+            part = jnp.where(real, part.reshape(-1), jnp.zeros((), part.dtype))
+            check_codes(who, name, part, num)
+            codes = part.astype(jnp.int32)
+            # a negative place would be counted from the end
+            found.append(codes if num is None else jnp.where(codes < 0, num, codes))
+        return found[0], found[1], found[2]
+
+    def earned(self, worth: Float[Array, "n"]) -> Float[Array, "n"]:
+        """Return what rows are worth by their weights; 0 where that is 0, whatever the row holds."""
+        return jnp.where(self.happened > 0, worth * self.happened, 0.0)
 
     @property
     def happened(self) -> Float[Array, "n"]:
@@ -210,6 +217,37 @@ class GridCells(eqx.Module):
         place = jnp.floor((observation - self.low) / (self.high - self.low) * bins).astype(jnp.int32)
         strides = np.concatenate([np.cumprod(self.bins[:0:-1])[::-1], [1]]).astype(np.int32)
         return (jnp.clip(place, 0, bins - 1) * strides).sum()
+
+
+def check_codes(who: str, name: str, codes: Shaped[Array, "n"], num: int | None) -> None:
+    """Refuse what is no code of a table; of traced numbers nothing is known.
+
+    Args:
+        who: Names the reader in errors.
+        name: What they are codes of.
+        codes: One a row.
+        num: Codes are 0..num−1; None where any whole number will do.
+
+    Raises:
+        InputError: The first row that is wrong.
+    """
+    if isinstance(codes, Tracer):
+        return
+    found = np.asarray(codes)
+    odd = ~np.isfinite(found) | (found != np.round(found))
+    if odd.any():
+        row = int(odd.argmax())
+        raise InputError(
+            f"{who}: row {row} has {name} {found[row]}, which is no whole number; give codes 0..K−1, or wrap "
+            "the bonus in Coded"
+        )
+    wrong = np.zeros(len(found), bool) if num is None else (found < 0) | (found >= num)
+    if num is not None and wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(
+            f"{who}: row {row} has {name} {int(found[row])}, but the table's are 0..{num - 1}; make it "
+            "larger, or correct the codes"
+        )
 
 
 def _boxes(low: Float[Array, "s"], high: Float[Array, "s"]) -> Bool[Array, ""]:

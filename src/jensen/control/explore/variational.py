@@ -200,7 +200,7 @@ class VariationalGain(AbstractBonus):
     def bonus(self, transitions: Transitions) -> Float[Array, "n"]:
         """Return the gain of each."""
         rows = (flat_rows(part) for part in transitions[:3])
-        return jax.vmap(self.gain)(*rows) * transitions.happened
+        return transitions.earned(jax.vmap(self.gain)(*rows))
 
     def update(self, transitions: Transitions, *, key: PRNGKey) -> VariationalGain:
         """Remember the transitions and climb the ELBO; fresh draws from now on."""

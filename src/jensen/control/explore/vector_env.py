@@ -25,9 +25,12 @@ class BonusVecEnv(gymnasium.vector.VectorWrapper):
     r"""Rewards are r + weight · bonus / σ: the learner sees one reward, and its values carry the bonus back.
 
     A bonus added to advantages instead never reaches the states that lead to it. σ is the running standard
-    deviation of discounted sums of the bonus (Burda et al. 2019), so that ``weight`` means the same all
-    along. Each step's bonus is taken before the bonus learns from the step; the step after an episode's end,
-    which only resets (NEXT_STEP), has neither reward nor bonus and teaches nothing.
+    deviation of discounted sums of the bonus (Burda et al. 2019), so that ``weight`` does not depend on the
+    bonus's units. While those sums vary alike it means the same all along; where they hardly vary any more, σ
+    falls, and what is added to the rewards grows, of a constant bonus as √t.
+
+    Each step's bonus is taken before the bonus learns from the step; the step after an episode's end, which
+    only resets (NEXT_STEP), has neither reward nor bonus and teaches nothing.
 
     ``info["extrinsic_reward"]`` and ``info["bonus"]`` (not scaled) hold both parts of each step;
     ``info["extrinsic_return"]`` the environment's own return of an episode so far, and of the whole at its

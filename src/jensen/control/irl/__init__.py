@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jensen.control.irl.demonstrations import Demonstrations, clone, demonstrated, exact_demonstrations
-from jensen.control.irl.infer import Inferred, infer, infer_temperature
+from jensen.control.irl.infer import Inferred, infer
 from jensen.control.irl.model import SoftOptimal
 from jensen.control.irl.played import Played, estimated, infer_played
 from jensen.control.irl.rewards import (
@@ -22,6 +22,7 @@ from jensen.control.irl.sampled import (
     Trajectories,
     sampled_likelihood,
 )
+from jensen.control.irl.temperature import infer_temperature
 
 __all__ = [
     "AbstractReward",

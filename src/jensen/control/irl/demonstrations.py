@@ -35,6 +35,7 @@ class Demonstrations:
         discount: γ: a row weighs γ^t.
         size: Number of actions behind the counts; infinite for exact ones.
         shape: (S, A).
+        horizon: Steps of an episode, where that was said; None where not.
     """
 
     states: Int[np.ndarray, "m"]
@@ -44,6 +45,7 @@ class Demonstrations:
     discount: float
     size: float
     shape: tuple[int, int]
+    horizon: int | None = None
 
     @property
     def weights(self) -> Float[np.ndarray, "m"]:
@@ -134,7 +136,8 @@ def demonstrated(
     states, acts, when = rows.T
     shape = (problem.num_states, problem.num_actions)
     size = float(counts.sum())
-    return Demonstrations(states, acts, when, counts.astype(np.float64), float(discount), size, shape)
+    counts = counts.astype(np.float64)
+    return Demonstrations(states, acts, when, counts, float(discount), size, shape, horizon)
 
 
 def exact_demonstrations(
@@ -151,7 +154,8 @@ def exact_demonstrations(
     Raises:
         InputError: A policy of another shape.
     """
-    problem, table = tables.checked(mdp), jnp.asarray(policy, jnp.result_type(float))
+    problem = tables.checked(mdp)
+    table = jnp.asarray(policy, problem.start.dtype)
     shape = (problem.num_states, problem.num_actions)
     if table.shape[-2:] != shape or (table.ndim == 3 and len(table) != horizon):
         raise InputError(f"exact_demonstrations: policy has shape {table.shape}, the world {shape}")
@@ -162,7 +166,7 @@ def exact_demonstrations(
         visits = np.asarray(tables.occupancy_over(problem, every), np.float64)
     steps, states, actions = np.nonzero(visits > 0)
     counts = visits[steps, states, actions]
-    return Demonstrations(states, actions, steps, counts, float(discount), float("inf"), shape)
+    return Demonstrations(states, actions, steps, counts, float(discount), float("inf"), shape, horizon)
 
 
 def _check(problem: MDP, recorded: Episodes, number: int, codes: np.ndarray, actions: np.ndarray) -> None:
@@ -187,9 +191,10 @@ def _check(problem: MDP, recorded: Episodes, number: int, codes: np.ndarray, act
     ended = ended and bool(over[before[last], actions[last]])  # what follows an end need not be a state
     for t in np.flatnonzero(codes < 0):
         if not (ended and t == last + 1):
+            shown = np.array2string(np.asarray(recorded.observations[number][t]), threshold=8, precision=4)
             raise InputError(
                 f"{name}: episode {number}, step {t}: the observation is none of the {num_states} states, "
-                "and the world does not end before it"
+                f"but {shown}, and the world does not end before it"
             )
     possible = moves[before, actions, after] > 0
     possible[last] |= ended

@@ -16,7 +16,7 @@ from jensen.algorithms import mdp as tables
 from jensen.algorithms.mdp import MDP
 from jensen.control.irl.demonstrations import Demonstrations, demonstrated
 from jensen.control.irl.model import SoftOptimal
-from jensen.control.irl.rewards import PairReward, ScaledReward
+from jensen.control.irl.rewards import PairReward
 from jensen.control.soft import SoftControl, visited
 from jensen.core import Inference
 from jensen.errors import InputError, JensenWarning, check_key
@@ -26,7 +26,7 @@ from jensen.objectives import ELBO
 from jensen.posteriors import Exact
 from jensen.typing import Float, PRNGKey
 
-_NOTHING = 1e-3
+NOTHING = 1e-3
 """Nats per action by which a reward must beat even odds to say anything."""
 
 
@@ -134,7 +134,8 @@ def infer(
         The reward, policy, and how well they fit; warnings where the answer says little.
 
     Raises:
-        InputError: Demonstrations that the world could not have shown, or made with another discount.
+        InputError: Demonstrations that the world could not have shown, or made with another discount, or
+            exact ones without a horizon for an agent that has one.
 
     Example:
         >>> import jax, jax.numpy as jnp, numpy as np
@@ -155,14 +156,7 @@ def infer(
     if steps < 1 or not rate > 0:
         raise InputError(f"infer: steps is {steps}, learning_rate {rate}; both must be above 0")
     world = agent.problem()
-    seen = demonstrations
-    if not isinstance(seen, Demonstrations):
-        seen = demonstrated(world, seen, discount=agent.discount, horizon=agent.horizon)
-    elif seen.discount != agent.discount:
-        raise InputError(
-            f"infer: demonstrations are weighted with discount {seen.discount:g}, the agent's is "
-            f"{agent.discount:g}; they must agree"
-        )
+    seen = read(agent, demonstrations)
     began = time.perf_counter()
     fitted = gradient(
         Inference(agent, Exact(), ELBO(), Analytic()),
@@ -173,43 +167,31 @@ def infer(
         run=run if run is None or isinstance(run, Run) else Run(os.fspath(run)),
     )
     found = fitted.inference.model
-    notes = tuple(_notes(world, found, seen))
+    notes = tuple(notes_of(world, found, np.asarray(_log_policy(found)), seen))
     for note in notes:
         warnings.warn(f"infer: {note}", JensenWarning, stacklevel=2)
     return Inferred(found, fitted, seen, notes, time.perf_counter() - began)
 
 
-def infer_temperature(
-    mdp: MDP,
-    demonstrations: Any,
-    *,
-    key: PRNGKey,
-    horizon: int | None = None,
-    discount: float = 1.0,
-    **options: Any,
-) -> float:
-    """Return the temperature at which an agent of known rewards does best explain what was done.
-
-    Args:
-        mdp: The world, with the agent's true rewards.
-        demonstrations: As in ``infer``.
-        key: Randomness of the fit.
-        horizon: Steps of an episode, if the agent knows of them.
-        discount: γ.
-        options: Of ``infer``.
+def read(agent: SoftOptimal, demonstrations: Any) -> Demonstrations:
+    """Return demonstrations as the agent looks at them.
 
     Raises:
-        InputError: As ``infer``; rewards that are all equal, which tell of no temperature.
+        InputError: Those that its world could not have shown, or that are weighted or counted otherwise.
     """
-    rewards = np.asarray(tables.checked(mdp).rewards)
-    finite = rewards[np.isfinite(rewards)]
-    unit = float(finite.std()) if len(finite) else 0.0
-    if not unit > 0:
-        raise InputError("infer_temperature: all rewards are equal, so behaviour tells of no temperature")
-    scaled = ScaledReward(np.where(np.isfinite(rewards), rewards, 0.0) / unit)
-    agent = SoftOptimal(mdp, scaled, horizon=horizon, discount=discount)
-    reward: Any = infer(agent, demonstrations, key=key, **options).agent.reward
-    return unit * float(np.exp(-reward.log_scale))
+    if not isinstance(demonstrations, Demonstrations):
+        return demonstrated(agent.problem(), demonstrations, discount=agent.discount, horizon=agent.horizon)
+    if demonstrations.discount != agent.discount:
+        raise InputError(
+            f"infer: demonstrations are weighted with discount {demonstrations.discount:g}, the agent's is "
+            f"{agent.discount:g}; they must agree"
+        )
+    if agent.horizon is not None and demonstrations.horizon is None and np.isinf(demonstrations.size):
+        raise InputError(
+            f"infer: the demonstrations are exact ones without a horizon, the agent has {agent.horizon} "
+            f"steps; make them by exact_demonstrations(..., horizon={agent.horizon})"
+        )
+    return demonstrations
 
 
 def _optimizer(steps: int, rate: float, seen: Demonstrations, prior_scale: float | None) -> Any:
@@ -223,8 +205,10 @@ def _optimizer(steps: int, rate: float, seen: Demonstrations, prior_scale: float
     return optax.chain(optax.add_decayed_weights(1 / (prior_scale**2 * seen.weights.sum())), adam)
 
 
-def _notes(world: MDP, agent: SoftOptimal, seen: Demonstrations) -> list[str]:
-    """Say what the answer cannot be asked."""
+def notes_of(
+    world: MDP, agent: SoftOptimal, log_policy: Float[np.ndarray, "*t s a"], seen: Demonstrations
+) -> list[str]:
+    """Say what the answer, an agent and its log π, cannot be asked."""
     notes = []
     hidden = np.flatnonzero(~tables.reachable(world))
     if len(hidden):
@@ -237,12 +221,10 @@ def _notes(world: MDP, agent: SoftOptimal, seen: Demonstrations) -> list[str]:
     spread = np.ptp(rewards[np.isfinite(rewards)])
     even = np.log(np.isfinite(rewards).sum(1))[seen.states]
     weight = seen.weights / seen.weights.sum()
-    policy = np.asarray(_policy(agent))
-    table = policy if policy.ndim == 3 else policy[None]
+    table = log_policy if log_policy.ndim == 3 else log_policy[None]
     step = np.minimum(seen.steps, len(table) - 1)
-    with np.errstate(divide="ignore"):
-        gain = float((weight * (even + np.log(table[step, seen.states, seen.actions]))).sum())
-    if gain < _NOTHING or spread < _NOTHING * agent.temperature:
+    gain = float((weight * (even + table[step, seen.states, seen.actions])).sum())
+    if gain < NOTHING or spread < NOTHING * agent.temperature:
         told = f"the reward says nothing ({gain:.1g} nats per action above even odds)"
         notes.append(f"{told}: {_why(agent, seen)}")
     return notes
@@ -260,5 +242,5 @@ def _why(agent: SoftOptimal, seen: Demonstrations) -> str:
 
 
 @eqx.filter_jit
-def _policy(agent: SoftOptimal) -> Any:
-    return agent.soft().policy
+def _log_policy(agent: SoftOptimal) -> Any:
+    return agent.soft().log_policy

@@ -85,7 +85,8 @@ class Trajectories(NamedTuple):
         """Fill episodes up to T steps. Host code.
 
         Raises:
-            InputError: Actions that are vectors, or an episode that is longer.
+            InputError: Actions that are vectors, an episode that is longer, or one that was cut off before
+                T steps: p(τ) is a law of whole episodes.
         """
         if not episodes.discrete:
             raise InputError(
@@ -96,6 +97,14 @@ class Trajectories(NamedTuple):
             raise InputError(
                 f"{episodes.name}: episode {worst} has {episodes.lengths[worst]} steps, the horizon is "
                 f"{horizon}"
+            )
+        cut = (episodes.lengths < horizon) & ~np.asarray(episodes.terminated)
+        if cut.any():
+            first = int(cut.argmax())
+            length = int(episodes.lengths[first])
+            raise InputError(
+                f"{episodes.name}: episode {first} was cut off after {length} of {horizon} steps; record up "
+                f"to the horizon, or give a horizon of at most {length}"
             )
         shape = len(episodes), horizon
         seen = np.zeros((*shape, episodes.observation_dim), np.float32)
