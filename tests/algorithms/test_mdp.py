@@ -86,3 +86,15 @@ def changed(part: str, where: tuple[int, ...], value: float) -> MDP:
 def test_what_is_no_problem_is_said_in_one_line(problem: MDP, words: str):
     with pytest.raises(InputError, match=words):
         tables.checked(problem)
+
+
+def test_float32_stays_float32_where_float64_is_on():
+    with jax.enable_x64(True):
+        problem = tables.checked(MDP(np.full((2, 2, 2), 0.4), np.eye(2), np.array([0.5, 0.5])))
+        hard = tables.value_iteration(problem, discount=0.9)
+        even = jnp.full((3, 2, 2), 0.5)
+        assert hard.values.dtype == np.float32 and np.isfinite(hard.values).all()
+        np.testing.assert_allclose(
+            tables.occupancy_over(problem, even).sum((1, 2)), [1, 0.8, 0.64], rtol=1e-6
+        )
+        np.testing.assert_allclose(tables.evaluate_over(problem, even)[-1], 0.5, rtol=1e-6)

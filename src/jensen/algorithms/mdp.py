@@ -202,7 +202,7 @@ def value_iteration(
         new = q_of(values).max(-1)
         return new, jnp.where(new == values, 0.0, jnp.abs(new - values)).max(), count + 1
 
-    begin = (jnp.zeros_like(mdp.start), jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
+    begin = (jnp.zeros_like(mdp.start), jnp.full_like(mdp.start, jnp.inf, shape=()), jnp.zeros((), jnp.int32))
     values, _, _ = jax.lax.while_loop(goes_on, step, begin)
     q = q_of(values)
     return Values(q.max(-1), q)
@@ -228,7 +228,7 @@ def evaluate(mdp: MDP, policy: Float[Array, "s a"], *, discount: float | Scalar)
         discount: γ < 1, or 1 where the policy ends its episodes.
     """
     moves, rewards = induced(mdp, policy)
-    return jnp.linalg.solve(jnp.eye(mdp.num_states) - discount * moves, rewards)
+    return jnp.linalg.solve(jnp.eye(mdp.num_states, dtype=moves.dtype) - discount * moves, rewards)
 
 
 def evaluate_over(
@@ -247,7 +247,8 @@ def evaluate_over(
         values = rewards + discount * (moves @ values)
         return values, values
 
-    return jax.lax.scan(step, jnp.zeros_like(mdp.start), policies, reverse=True)[1]
+    table = policies.astype(mdp.start.dtype)
+    return jax.lax.scan(step, jnp.zeros_like(mdp.start), table, reverse=True)[1]
 
 
 def induced(mdp: MDP, policy: Float[Array, "s a"]) -> tuple[Float[Array, "s s"], Float[Array, "s"]]:
@@ -268,7 +269,7 @@ def occupancy(mdp: MDP, policy: Float[Array, "s a"], *, discount: float | Scalar
         discount: γ < 1, or 1 where the policy ends its episodes.
     """
     moves, _ = induced(mdp, policy)
-    visits = jnp.linalg.solve((jnp.eye(mdp.num_states) - discount * moves).T, mdp.start)
+    visits = jnp.linalg.solve((jnp.eye(mdp.num_states, dtype=moves.dtype) - discount * moves).T, mdp.start)
     return visits[:, None] * policy
 
 
@@ -287,7 +288,7 @@ def occupancy_over(
         moves, _ = induced(mdp, policy)
         return discount * (visits @ moves), visits[:, None] * policy
 
-    return jax.lax.scan(step, mdp.start, policies)[1]
+    return jax.lax.scan(step, mdp.start, policies.astype(mdp.start.dtype))[1]
 
 
 def _refuse(wrong: Any, message: str, values: np.ndarray) -> None:
