@@ -184,6 +184,24 @@ def representation() -> str:
     return table(["PPO sees", *kinds, *(f"{kind}, 16 distractors" for kind in kinds)], rows)
 
 
+def imagine_pendulum() -> str:
+    """Return the swing-up from pictures beside the planner in the true dynamics, every seed."""
+    rows = [
+        [
+            str(row["seed"]),
+            minus(row["return"]),
+            minus(row["planner"]),
+            f"{row['difference']:+.1f} ± {row['difference_se']:.1f}".replace("-", "−"),
+            f"{row['seconds']['world']:.0f}",
+            f"{row['seconds']['imagination']:.0f}",
+        ]
+        for row in read("control_imagine")
+    ]
+    starts = len(read("control_imagine")[0]["returns"])
+    head = ["seed", "actor-critic", "planner, true dynamics", f"difference, {starts} starts"]
+    return table([*head, "world, s", "actor and critic, s"], rows)
+
+
 def imagine_cartpole() -> str:
     """Return the swing-up of a pole, every seed."""
     found = read("control_imagine_cartpole")
@@ -266,6 +284,7 @@ PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "deepsea": ("docs/control/exploration.md", deepsea),
     "mountain_car": ("docs/control/exploration.md", mountain_car),
     "representation": ("docs/control/representation.md", representation),
+    "imagine_pendulum": ("docs/control/imagination.md", imagine_pendulum),
     "imagine_cartpole": ("docs/control/imagination.md", imagine_cartpole),
     "copies": ("docs/envs.md", copies),
 }
