@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -294,6 +295,14 @@ def test_what_is_saved_acts_the_same(tmp_path: Path, learnt: Imagined):
     np.testing.assert_array_equal(back.policy.predict(seen), learnt.policy.predict(seen))
     np.testing.assert_array_equal(back.measures["entropy"], learnt.measures["entropy"])
     assert repr(back) == repr(learnt) and back.settings == learnt.settings
+
+
+def test_what_was_stopped_before_its_first_step_can_be_looked_at(learnt: Imagined):
+    nothing = replace(learnt, measures={name: np.zeros(0) for name in learnt.measures})
+    assert "imagined return nan" in repr(nothing) and np.isfinite(nothing.value(jnp.ones(1)))
+    assert float(learnt.value(jnp.ones(1))) != float(
+        nothing.value(jnp.ones(1))
+    )  # entropies are worth something
 
 
 @pytest.mark.slow

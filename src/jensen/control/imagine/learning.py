@@ -98,8 +98,12 @@ class Imagined:
         features, how = self.features, self.settings
         if features is None and isinstance(self.world, ModelWorld):
             features = self.world.features
-        unit = float(self.measures["spread"][-1]) if how.temperature_in == "returns" else 1.0
+        unit = float(np.nan_to_num(self._last("spread"))) if how.temperature_in == "returns" else 1.0
         return StateValue(self.learned.critic, features, how.temperature * unit)
+
+    def _last(self, name: str) -> float:
+        """Return a measure at the end; NaN where not a step was taken."""
+        return float(self.measures[name][-1]) if len(self.measures[name]) else float("nan")
 
     @property
     def seconds(self) -> float:
@@ -125,7 +129,7 @@ class Imagined:
         save_tree(os.fspath(folder), _NAME, tree, extra=note)
 
     def __repr__(self) -> str:
-        last = {name: values[-1] for name, values in self.measures.items()}
+        last = {name: self._last(name) for name in MEASURES}
         by = type(self.learned.gradient).__name__
         return "\n".join(
             [
