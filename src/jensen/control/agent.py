@@ -67,7 +67,7 @@ class Training:
         optimizer: Begun anew in each round; the parameters go on from the round before.
         steps: Gradient steps of the first round.
         further: Of each later one; as many by default.
-        batch_size: Windows a step; by default windows at most as many as there are.
+        batch_size: Windows a step; of the default ones at most as many as there are.
         batches: As in ``fit.gradient``; by default ``fit.Windows(50)``, or whole episodes if none is longer.
     """
 

@@ -218,19 +218,19 @@ class ImagineLoss:
         slow = self.join(eqx.tree_at(_critic, params, memory.slow), frozen).learned.critic
         values = jax.vmap(jax.vmap(lambda features: ahead(slow, features)))(paths.features)
         earned = self._returns(paths.rewards, paths, values[..., 0])
-        chances = self._returns(paths.entropies, paths, values[..., 1])
+        entropies = self._returns(paths.entropies, paths, values[..., 1])
         heat = how.temperature * (memory.spread if how.temperature_in == "returns" else 1.0)
         alive = jax.vmap(lambda c: survival(c, discount=1.0))(paths.continues)
 
         spread = self._spread(jax.lax.stop_gradient(earned), alive, memory.spread, step)
         weights = jax.vmap(lambda c: survival(c, discount=how.discount * how.decay))(paths.continues)
         climbed = jax.vmap(learner.learned.gradient.surrogate)(
-            earned + heat * chances,
+            earned + heat * entropies,
             (values[..., 0] + heat * values[..., 1])[:, :-1],
             paths.log_probs,
             jax.lax.stop_gradient(weights),
         )
-        targets = jax.lax.stop_gradient(jnp.stack([earned, chances], -1))
+        targets = jax.lax.stop_gradient(jnp.stack([earned, entropies], -1))
         off, critic_loss = self._critic(learner.learned.critic, paths, targets, alive, heat)
         loss = critic_loss - climbed.mean() / spread
         entropy = (alive * paths.entropies).sum() / alive.sum()
