@@ -73,7 +73,7 @@ from jensen.dist.protocol import (
     draw,
 )
 from jensen.dist.rows import JointGaussianRow, PoissonRow, poisson_log_prob
-from jensen.dist.stopped import StoppedSample, StoppedScore, stop
+from jensen.dist.stopped import StoppedSample, StoppedScore, rescored, stop
 from jensen.dist.student import StudentTRow
 from jensen.dist.triangular import Triangular
 
@@ -157,6 +157,7 @@ __all__ = [
     "precision_weighted",
     "real_steps",
     "register_kl",
+    "rescored",
     "row_of_means",
     "scored_in_one_pass",
     "scored_steps",

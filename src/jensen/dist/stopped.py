@@ -37,7 +37,7 @@ class StoppedScore(AbstractCarrying, Generic[Q]):
         """Draw along the path; score with constants."""
         out = draw(self.base, key=key)
         scored = stop(self.base) if self.scored is None else self.scored
-        return Draw(out.z, _grouped(scored.log_prob(out.z)), out.carry, out.penalty)
+        return rescored(out, scored)
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Any, Array]:
         """Draw along the path; score with constants."""
@@ -60,6 +60,11 @@ class StoppedSample(AbstractCarrying, Generic[Q]):
         """Draw a constant; score it."""
         out = self.draw(key=key)
         return out.z, out.log_q
+
+
+def rescored(drawn: Draw, law: AbstractDensity) -> Draw:
+    """Return a draw with log q evaluated by another law."""
+    return Draw(drawn.z, _grouped(law.log_prob(drawn.z)), drawn.carry, drawn.penalty)
 
 
 def _grouped(log_q: Array) -> Array:

@@ -85,23 +85,14 @@ def without_own(q: Any, posterior: Any, model: Any, datum: Datum) -> Any:
         model: The model.
         datum: The datum.
     """
-    if not _made_of_model(posterior):
+    if not made_of_model(posterior):
         return stop(q)
     still = stop(posterior)
     return still.family_given(model, datum)(still.parameters(datum))
 
 
-def only_own(q: Any, posterior: Any, model: Any, datum: Datum) -> Any:
-    """Return q with what it takes from the model held constant, and alive the posterior's own parameters.
-
-    Posteriors that look at the model in other ways than by their family keep what they took from it alive.
-    """
-    if not _made_of_model(posterior):
-        return q
-    return posterior.family_given(stop(model), datum)(posterior.parameters(datum))
-
-
-def _made_of_model(posterior: Any) -> bool:
+def made_of_model(posterior: Any) -> bool:
+    """Whether a posterior's laws hold parameters of the model, as a ladder's hold its prior's networks."""
     return isinstance(posterior, PicksLaw) and not isinstance(posterior, HasFamily)
 
 

@@ -18,8 +18,9 @@ from jensen.core import (
     MeanOverDraws,
     Verdict,
     live,
+    score,
 )
-from jensen.dist import StoppedScore, stop
+from jensen.dist import StoppedScore, rescored, stop
 from jensen.gradients.common import (
     Evaluation,
     Wrap,
@@ -27,9 +28,9 @@ from jensen.gradients.common import (
     has_no_score,
     make_draws,
     not_reparameterized,
-    only_own,
     without_own,
 )
+from jensen.gradients.dimmed import dimmed_draws
 from jensen.typing import Array, Int, PRNGKey, PyTree
 
 
@@ -154,14 +155,16 @@ class DoublyReparam(AbstractGradient):
         """Estimate for one datum."""
         to_q, to_draws = jax.random.split(key)
         objective, share = inference.objective, inference.share(num_data)
-        # cut p and q, not their parameters: a prior may be made of the posterior, a posterior of the model
         p, posterior = inference.bound_model(), inference.posterior
         q = posterior(p, datum, key=to_q)
-        own = StoppedScore(only_own(q, posterior, p, datum))
-        terms = objective.draw(stop(p), own, datum, key=to_draws, share=share)
-        of_model = objective.draw(p, without_own(q, posterior, p, datum), datum, key=to_draws, share=share)
+        drawn, dial = dimmed_draws(
+            q, posterior, p, datum, keys=jax.random.split(to_draws, objective.num_samples)
+        )
+        scored = without_own(q, posterior, p, datum)
+        terms = jax.vmap(lambda one: score(p, scored, rescored(one, scored), datum, share))(drawn)
         weight = stop(jax.nn.softmax(terms.log_w))
-        surrogate = terms.penalty.mean() - jnp.sum(weight**2 * terms.log_w) - jnp.sum(weight * of_model.log_w)
+        # both parts of the dial are zero; their slopes tell by what share the gradient passes to q
+        surrogate = terms.penalty.mean() - jnp.sum(weight * (terms.log_w - dial.share)) + dial.whole
         return Estimate(surrogate, stop(objective.bound(terms)), None, terms, q)
 
     def rule(self, inference: AbstractInference) -> Verdict:
