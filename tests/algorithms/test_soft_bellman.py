@@ -161,6 +161,11 @@ def test_forbidden_actions_and_dead_ends():
             # action 1 pays but leads where nothing is allowed
             np.testing.assert_array_equal(found.policy[:2], [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
             assert found.values[1] == -jnp.inf and jnp.isfinite(found.values[0])
+            # where only the present counts, nothing is known of where it leads
+            now = soft.solve(problem, temperature=temperature, discount=0.0, outlook=outlook)
+            np.testing.assert_allclose(now.values, soft.choose(rewards, temperature).values)
+            over = soft.backward(problem, 2, temperature=temperature, discount=0.0, outlook=outlook)
+            np.testing.assert_allclose(over.values[0], now.values)
 
 
 @pytest.mark.parametrize("outlook", [soft.expected, soft.optimistic])

@@ -153,5 +153,5 @@ def test_an_environment_that_breaks_is_stopped(
     words = ["imitate", "jensen/Tree-v0", "--policy", "mse", *SMALL, "--out", "run"]
     assert main(words) == 2
     error = capsys.readouterr().err
-    assert "the observation after step 1 of the episode with seed 0 is not finite" in error
+    assert "the observation after step 0 of the episode with seed 0 is not finite" in error
     assert Path("run/model.json").exists()  # what was learned is kept

@@ -16,7 +16,7 @@ from jensen import families, fit, gradients, models, objectives, posteriors
 from jensen.control import CEM, Rounds, Training, UniformPolicy, learn
 from jensen.control import agent as module
 from jensen.control.plan import foresee
-from jensen.errors import InputError
+from jensen.errors import InputError, JensenWarning
 from jensen.models.likelihoods import Bernoulli, Gaussian
 
 KEY = jax.random.key(0)
@@ -134,6 +134,11 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(
         assert fit.load(tmp_path).stop_reason == "steps"
         with pytest.raises(InputError, match="was made with another rounds"):
             learned(fit.Run(tmp_path, resume=True), Rounds(first=3))
+        with (
+            pytest.warns(JensenWarning, match="held 2 rounds of episodes, which are removed"),
+            pytest.raises(TypeError),  # nothing collects
+        ):
+            learned(fit.Run(tmp_path))
 
 
 def test_imagined_and_real_returns(whole: Any):
@@ -147,6 +152,7 @@ def test_imagined_and_real_returns(whole: Any):
         np.testing.assert_allclose(seen.real[i][-1], last)
     gap = seen.imagined[0] - seen.real[0]
     np.testing.assert_allclose(seen.optimism[0], gap[np.isfinite(gap)].mean())
+    assert repr(seen).startswith(f"Foresight(2 episodes: optimism {np.nanmean(seen.optimism):.3g} on average")
 
 
 def test_foresight_in_an_environment_itself_used(whole: Any):

@@ -209,7 +209,7 @@ def test_a_policy_is_told_of_new_episodes(mode: AutoresetMode | None):
             r"environment 0 raised RuntimeError .the wheel came off. at step 1 of the episode with seed 7",
         ),
         ("reward", r"the reward of step 1 of the episode with seed 7 .environment 0. is nan"),
-        ("observation", r"observation after step 2 of the episode with seed 7 is not finite .entry 0 is nan"),
+        ("observation", r"observation after step 1 of the episode with seed 7 is not finite .entry 0 is nan"),
         ("shape", r"environment 0 showed an observation of shape .3,. after ones of .2, 2. at step 1"),
     ],
 )

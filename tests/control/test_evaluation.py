@@ -99,10 +99,10 @@ def test_a_policy_is_reset_for_every_episode():
 
 def test_a_sick_environment_stops():
     with pytest.raises(
-        InputError, match=r"Fork.*step 6 of the episode with seed 11 is not finite .entry 0 is nan"
+        InputError, match=r"Fork.*step 5 of the episode with seed 11 is not finite .entry 0 is nan"
     ):
         record(Fork(ill_at=6), swerve, 1, seed=11)
-    with pytest.raises(InputError, match=r"sick.*after step 2"):
+    with pytest.raises(InputError, match=r"sick.*after step 1"):
 
         def sick() -> Fork:
             return Fork(ill_at=2)
@@ -115,6 +115,8 @@ def test_refused():
         InputError, match=r"no environment 'CartPol-v1' is registered .did you mean 'CartPole"
     ):
         record("CartPol-v1", swerve, 1)
+    with pytest.raises(InputError, match="nor any of NoSuch: write 'module:NoSuch/Pong-v5' with the module"):
+        record("NoSuch/Pong-v5", swerve, 1)
     with pytest.raises(InputError, match="FlattenObservation"):
         record("Blackjack-v1", swerve, 1)
     with pytest.raises(InputError, match="episodes is 0"):

@@ -374,7 +374,7 @@ def test_the_wrapper_refuses_in_one_line():
     env = wrapped(AutoresetMode.NEXT_STEP, bad=2)
     env.reset(seed=0)
     env.step(np.zeros(2, int))
-    with pytest.raises(InputError, match="reward of environment 0 is nan"):
+    with pytest.raises(InputError, match="reward of environment 0 at step 1 of its episode is nan"):
         env.step(np.zeros(2, int))
     with pytest.raises(InputError, match="discount is 2"):
         wrapped(AutoresetMode.NEXT_STEP, discount=2.0)

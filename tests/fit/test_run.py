@@ -18,7 +18,7 @@ import optax
 import pytest
 
 from jensen import fit
-from jensen.errors import CorruptRunError, InputError, MissingExtraError
+from jensen.errors import CorruptRunError, InputError, JensenWarning, MissingExtraError
 from jensen.fit.tracker import JSONLines
 
 KEY = jax.random.key(0)
@@ -98,6 +98,9 @@ def test_a_finished_run_resumes_to_itself_or_goes_on(whole, tmp_path):
     assert np.array_equal(longer.history.bound, whole[1].history.bound)
     with pytest.raises(InputError, match="at step 24, past the 4 asked for"):
         train(tmp_path, epochs=2, resume=True)
+    with pytest.warns(JensenWarning, match="held checkpoints up to step 24, which are removed, for the run"):
+        again = train(tmp_path, epochs=2)
+    assert np.array_equal(again.history.bound[:4], whole[1].history.bound[:4])
 
 
 def test_a_run_that_lost_patience_stays_stopped(tmp_path):

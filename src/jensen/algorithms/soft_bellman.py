@@ -136,7 +136,8 @@ def backup(
     outlook: Outlook = expected,
 ) -> Soft:
     """Return the soft values one step before these."""
-    return choose(mdp.rewards + discount * outlook(mdp, values, temperature).values, temperature)
+    ahead = outlook(mdp, values, temperature)
+    return choose(mdp.rewards + _discounted(ahead.values, discount), temperature)
 
 
 def backward(
@@ -251,7 +252,7 @@ def _newton(
     """Return better values, and how far the old ones were from solving their equation."""
     held = jax.lax.stop_gradient(values)
     ahead = outlook(mdp, held, temperature)
-    soft = choose(mdp.rewards + discount * ahead.values, temperature)
+    soft = choose(mdp.rewards + _discounted(ahead.values, discount), temperature)
     lost = soft.values == -jnp.inf
     error = jnp.where(lost, 0.0, soft.values - jnp.where(jnp.isfinite(held), held, 0.0))
     moves = jnp.einsum("sa,sat->st", soft.policy, ahead.kernel)
@@ -259,6 +260,12 @@ def _newton(
     new = jnp.where(lost, -jnp.inf, held + jnp.linalg.solve(system, error))
     fell = lost & jnp.isfinite(held)
     return new, jnp.where(fell, jnp.inf, jnp.abs(jax.lax.stop_gradient(error))).max()
+
+
+def _discounted(values: Array, discount: float | Scalar) -> Array:
+    """Return γ V; nothing, where γ = 0, of what is worth −∞."""
+    counts = (jnp.asarray(discount) > 0) | jnp.isfinite(values)
+    return discount * jnp.where(counts, values, 0.0)
 
 
 def _tolerance(values: Array) -> Scalar:

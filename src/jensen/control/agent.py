@@ -23,6 +23,7 @@ from jensen.control.worlds.model import ModelWorld
 from jensen.core import Inference
 from jensen.errors import InputError, check_key
 from jensen.fit.files import make_folder, write_atomically
+from jensen.fit.run import started_over
 from jensen.typing import PRNGKey
 
 if TYPE_CHECKING:
@@ -288,7 +289,10 @@ def _opened(run: fit.Run, mine: dict[str, str]) -> Path:
                     "resume=False"
                 )
         return folder
-    for old in sorted(folder.glob("round-[0-9][0-9][0-9]")):
+    rounds = sorted(folder.glob("round-[0-9][0-9][0-9]"))
+    if rounds:
+        started_over(folder, f"{len(rounds)} rounds of episodes")
+    for old in rounds:
         shutil.rmtree(old)
     write_atomically(facts, json.dumps(mine, indent=1).encode())
     return folder

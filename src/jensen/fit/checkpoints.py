@@ -112,6 +112,11 @@ def clear_checkpoints(folder: Path | str) -> None:
         raise InputError(f"could not remove {root}, from which a later run would resume; remove it yourself")
 
 
+def last_step(folder: Path | str) -> int | None:
+    """Return the step of a run's newest checkpoint, intact or not; None if it has none."""
+    return max(_steps(Path(folder) / "checkpoints"), default=None)
+
+
 def _steps(root: Path) -> dict[int, Path]:
     with writing(root):
         found = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []

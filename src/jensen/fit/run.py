@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jensen.errors import CorruptRunError, InputError
-from jensen.fit.checkpoints import clear_checkpoints, latest_checkpoint, save_checkpoint
+from jensen.errors import CorruptRunError, InputError, JensenWarning
+from jensen.fit.checkpoints import clear_checkpoints, last_step, latest_checkpoint, save_checkpoint
 from jensen.fit.fingerprint import array_digest
 from jensen.fit.persist import load_tree, save_tree
 from jensen.fit.result import Fitted, History
@@ -33,6 +34,9 @@ class Run:
 
     Raises:
         InputError: If ``checkpoint_every`` is not positive.
+
+    Warns:
+        JensenWarning: By a fit that starts over where checkpoints were.
     """
 
     folder: Path | str
@@ -72,6 +76,9 @@ class Session:
         self.found = self._look() if run.resume else None
         step = self.found.step if self.found else 0
         if self.found is None:
+            last = last_step(self.folder)
+            if last is not None:
+                started_over(self.folder, f"checkpoints up to step {last:,}")
             clear_checkpoints(self.folder)
         self._trackers = (JSONLines(self.folder / "metrics.jsonl", step=step), *run.trackers)
 
@@ -103,6 +110,16 @@ class Session:
                     "with resume=False"
                 )
         return Snapshot(checkpoint.step, arrays, extra["facts"])
+
+
+def started_over(folder: Path, held: str) -> None:
+    """Say that what a run directory held goes, and how it would have stayed."""
+    warnings.warn(
+        f"{folder} held {held}, which are removed, for the run starts over; with resume=True it goes on from "
+        "them, and another folder keeps them",
+        JensenWarning,
+        stacklevel=3,
+    )
 
 
 def flatten(tree: PyTree) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class _Loop:
 
     def _track(self, number: int, seed: int | None, first: Any) -> Track:
         track = Track(number, seed, first, wanted=self.episodes is None or number < self.episodes)
-        _check_finite(self.envs.name, track, first)
+        _check_finite(self.envs.name, first, f"the first observation of {track}")
         return track
 
     def _actions(self) -> np.ndarray:
@@ -162,7 +162,8 @@ class _Loop:
                 f"{self.envs.name}: the reward of step {track.steps} of {track} (environment {i}) is "
                 f"{got.rewards[i]}"
             )
-        _check_finite(self.envs.name, track, got.observations[i], after=1)
+        where = f"the observation after step {track.steps} of {track}"
+        _check_finite(self.envs.name, got.observations[i], where)
 
     def _blame(self, failed: EnvFailedError) -> str:
         if failed.index is None:
@@ -191,11 +192,8 @@ def _is_finite(seen: Any) -> bool:
     return seen.dtype.kind != "f" or bool(np.isfinite(seen).all())
 
 
-def _check_finite(name: str, track: Track, seen: Any, *, after: int = 0) -> None:
+def _check_finite(name: str, seen: Any, where: str) -> None:
     if _is_finite(seen):
         return
     entry = int(np.argmax(~np.isfinite(seen.reshape(-1))))
-    raise InputError(
-        f"{name}: the observation after step {track.steps + after} of {track} is not finite (entry {entry} "
-        f"is {seen.reshape(-1)[entry]})"
-    )
+    raise InputError(f"{name}: {where} is not finite (entry {entry} is {seen.reshape(-1)[entry]})")

@@ -112,5 +112,12 @@ def _known(name: str, gymnasium: Any) -> None:
         return
     if name not in gymnasium.registry:
         bare = name.split("/")[-1].lower()
-        close = next((known for known in gymnasium.registry if known.split("/")[-1].lower() == bare), name)
-        raise InputError(f"no environment {name!r} is registered{nearest(close, list(gymnasium.registry))}")
+        close = next((known for known in gymnasium.registry if known.split("/")[-1].lower() == bare), None)
+        maker = name.rpartition("/")[0]
+        if close is None and maker and not any(known.startswith(f"{maker}/") for known in gymnasium.registry):
+            raise InputError(
+                f"no environment {name!r} is registered, nor any of {maker}: write 'module:{name}' with the "
+                "module that registers them"
+            )
+        hint = nearest(close or name, list(gymnasium.registry))
+        raise InputError(f"no environment {name!r} is registered{hint}")

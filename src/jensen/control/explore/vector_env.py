@@ -86,6 +86,7 @@ class BonusVecEnv(gymnasium.vector.VectorWrapper):
         self._scale = _counted(Moments.none(()), jnp.asarray(self._sums), jnp.ones(self.num_envs))
         self._returns = np.zeros(self.num_envs)
         self._resets = np.zeros(self.num_envs, bool)
+        self._steps = np.zeros(self.num_envs, int)
         self._last: np.ndarray | None = None
         self._gathered: list[Transitions] = []
 
@@ -99,6 +100,7 @@ class BonusVecEnv(gymnasium.vector.VectorWrapper):
         observations, info = self.env.reset(seed=seed, options=options)
         self._last = np.array(observations)
         self._returns[again], self._resets[again], self._sums[again] = 0.0, False, 0.0
+        self._steps[again] = 0
         return observations, info
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -127,6 +129,7 @@ class BonusVecEnv(gymnasium.vector.VectorWrapper):
         }
         if self._mode == AutoresetMode.SAME_STEP:
             self._returns[done] = 0.0
+        self._steps = np.where(done, 0, self._steps + happened)
         self._resets = done & (self._mode == AutoresetMode.NEXT_STEP)
         self._last = np.array(observations)
         scaled = self._weight * worth / float(self._scale.scale())
@@ -155,8 +158,8 @@ class BonusVecEnv(gymnasium.vector.VectorWrapper):
         if not np.isfinite(rewards).all():
             copy = int(np.argmax(~np.isfinite(rewards)))
             raise InputError(
-                f"BonusVecEnv: the reward of environment {copy} is {np.asarray(rewards)[copy]}; correct the "
-                "environment"
+                f"BonusVecEnv: the reward of environment {copy} at step {self._steps[copy]} of its episode "
+                f"is {np.asarray(rewards)[copy]}; correct the environment"
             )
 
 

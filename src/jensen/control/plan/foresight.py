@@ -35,6 +35,15 @@ class Foresight:
         gaps = [a - b for a, b in zip(self.imagined, self.real, strict=True)]
         return np.array([np.nanmean(gap) if np.isfinite(gap).any() else np.nan for gap in gaps])
 
+    def __repr__(self) -> str:
+        gaps = self.optimism[np.isfinite(self.optimism)]
+        over = (
+            f"optimism {gaps.mean():.3g} on average, {gaps.min():.3g} to {gaps.max():.3g}"
+            if len(gaps)
+            else "too short to hold imagined returns against real ones"
+        )
+        return f"Foresight({len(self.imagined)} episodes: {over})"
+
 
 def foresee(policy: Policy, env: Any, episodes: int, *, seed: int = 0) -> Foresight:
     """Let a planner act, and compare what it imagined with what it got.
