@@ -55,7 +55,7 @@ def mnist() -> str:
         rows.append(
             [
                 row["binarization"],
-                row["model"].replace("-", " "),
+                row["model"].removesuffix("-layer"),
                 str(row["k"]),
                 "–" if row["k"] == 1 else {"plain": "plain", "dreg": "DReG"}[row["gradient"]],
                 str(row["batch_size"]),
