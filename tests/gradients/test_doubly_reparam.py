@@ -72,18 +72,21 @@ def one_pass(chosen: Inference, datum: Datum, key) -> jax.Array:
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_one_pass_is_the_two_sums(name):
-    """In every parameter, in a batch with weights, one of them zero."""
+    """In every parameter, over rows and over many draws of one row, with weights, one of them zero."""
     parts = tuple(moved(part, seed=s, by=0.4) for s, part in enumerate(PAIRS[name]()))
     chosen = Inference(*parts, objectives.IWAE(K), gradients.DoublyReparam())
     params, static = eqx.partition(parts, trainable(parts))
 
-    def slopes(loss):
-        def mean(params):
-            own = eqx.tree_at(lambda i: (i.model, i.posterior), chosen, eqx.combine(params, static))
-            each = jax.vmap(lambda row, key: loss(own, row, key))(ROWS, jax.random.split(KEY, 3))
-            return WEIGHTS @ each
+    keys = jax.random.split(KEY, 3)
 
-        return jax.tree.leaves(jax.jit(jax.grad(mean))(params))
+    def slopes(loss):
+        def means(params):
+            own = eqx.tree_at(lambda i: (i.model, i.posterior), chosen, eqx.combine(params, static))
+            over_rows = jax.vmap(lambda row, key: loss(own, row, key))(ROWS, keys)
+            of_one_row = jax.vmap(lambda key: loss(own, Datum(ROWS.x[0]), key))(keys)
+            return WEIGHTS @ over_rows, WEIGHTS @ of_one_row
+
+        return jax.tree.leaves(jax.jit(jax.jacrev(means))(params))
 
     ours, defined = slopes(one_pass), slopes(two_sums)
     size = max(float(jnp.abs(leaf).max()) for leaf in defined)
@@ -96,7 +99,7 @@ def test_a_dial_at_zero_cuts_and_one_lets_pass():
     tree = (jnp.arange(6.0).reshape(3, 2), jnp.arange(3), jnp.ones(3))
 
     def loss(floats, weight):
-        (a, whole_numbers, b), dial = dimmed((floats[0], tree[1], floats[1]), Datum(jnp.ones(2)))
+        (a, whole_numbers, b), dial = dimmed((floats[0], tree[1], floats[1]), jnp.ones(2))
         assert whole_numbers is tree[1]
         return weight * (a.sum() + 2 * b.sum() + jnp.array([0.0, 1.0, 0.25]) @ dial.share + dial.whole)
 
@@ -112,7 +115,7 @@ def test_what_all_data_share_is_dimmed_for_each_of_them():
 
     def loss(z):
         def at(x, share, slope):
-            out, dial = dimmed(z, Datum(x))
+            out, dial = dimmed(z, x)
             return slope * out.sum() + share @ dial.share + dial.whole
 
         return jax.vmap(at)(jnp.ones((2, 3)), shares, slopes).sum()

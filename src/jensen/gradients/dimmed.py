@@ -42,21 +42,28 @@ def dimmed_draws(q: Any, posterior: Any, model: Any, datum: Datum, *, keys: PRNG
     Returns:
         The draws, stacked, and the dial that dims them.
     """
+    apart = (jax.tree.leaves(datum.x)[0], jax.random.key_data(keys))
     if made_of_model(posterior):
         family, own = posterior.family_given(model, datum), posterior.parameters(datum)
-        each, dial = dimmed(jnp.broadcast_to(own, (len(keys), *own.shape)), datum)
+        each, dial = dimmed(jnp.broadcast_to(own, (len(keys), *own.shape)), *apart)
         return jax.vmap(lambda own, key: draw(family(own), key=key))(each, keys), dial
     drawn = jax.vmap(lambda key: draw(q, key=key))(keys)
-    (z, carry), dial = dimmed((drawn.z, drawn.carry), datum)
+    (z, carry), dial = dimmed((drawn.z, drawn.carry), *apart)
     return Draw(z, drawn.log_q, carry, drawn.penalty), dial
 
 
-def dimmed(tree: PyTree, datum: Datum) -> tuple[PyTree, Dial]:
-    """Return a tree stacked over draws unchanged, and the dial that dims its gradient at this datum."""
+def dimmed(tree: PyTree, *apart: Array) -> tuple[PyTree, Dial]:
+    """Return a tree stacked over draws unchanged, and the dial that dims its gradient.
+
+    Args:
+        tree: What is dimmed, with a leading axis of draws.
+        apart: What differs between the data and the draws that a caller's vmap goes over. The slopes of what
+            they share would be added up before they are multiplied, so the tree is made to depend on these.
+    """
     floats, others = eqx.partition(tree, eqx.is_inexact_array)
-    # under vmap over data, slopes of what all of them share would be added up before they are multiplied
-    x = jax.tree.leaves(datum.x)[0]
-    floats = jax.tree.map(lambda leaf: leaf + jnp.where((x == x).all(), 0, 0).astype(leaf.dtype), floats)
+    for beside in apart:
+        zero = jnp.where((beside == beside).all(), 0, 0)
+        floats = jax.tree.map(lambda leaf: leaf + zero.astype(leaf.dtype), floats)  # noqa: B023
     floats, dial = _dimmed(floats)
     return eqx.combine(floats, others), dial
 
